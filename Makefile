@@ -1,0 +1,39 @@
+# Two commands on a fresh machine: `make demo` runs the main job, `make test` passes the tests. Each sets up .venv first.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+
+.venv/.installed: requirements-dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 14) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.x")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: demo
+demo: .venv/.installed  ## one incident, end to end, on an embedded Temporal server (SCENARIO=bad-deploy|p1|p2|chaos|no-culprit|healthy)
+	$(BIN)/commander demo --scenario $(or $(SCENARIO),bad-deploy)
+
+.PHONY: test
+test: .venv/.installed  ## every test that this machine can run; what it cannot is skipped and counted
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+.PHONY: check
+check: .venv/.installed  ## lint, format, types, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: bench
+bench: .venv/.installed  ## what the durability costs, as ratios in one run
+	$(BIN)/python -m bench
+
+.PHONY: lock
+lock: .venv/.installed  ## rewrite the hashed locks from pyproject.toml; UPGRADE=1 takes newer versions
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(if $(UPGRADE),--upgrade) --extra dev --constraint requirements.lock --output-file requirements-dev.lock
