@@ -1,0 +1,44 @@
+"""What an analyst is given, and what comes back: the decision, and who made it at what cost."""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from incident.anomalies import Assessment
+from incident.decision import Decision
+from incident.evidence import Evidence
+from incident.model import Fact
+
+
+class Case(Fact):
+    """Everything an analyst may look at."""
+
+    incident_id: str
+    evidence: Evidence
+    assessment: Assessment
+    explains_within: timedelta = Field(
+        description="how shortly before the onset a deployment must go live to explain it"
+    )
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """The deployments that may be named as a target: every known one that is not live."""
+        return tuple(known.deployment_id for known in self.evidence.deployments.deployments if not known.live)
+
+
+class Tokens(Fact):
+    """What a model's replies cost, repairs included."""
+
+    input: int = Field(ge=0)
+    output: int = Field(ge=0)
+
+
+class Analysis(Fact):
+    """A decision and its origin."""
+
+    decision: Decision
+    analyst: str = Field(description="`rules`, `openai`, or who decided outside, such as `kestra`")
+    model: str = Field(default="", description="the model's name; empty: no model")
+    tokens: Tokens | None = Field(default=None, description="null: no model was asked, or its server does not count")
+    repairs: int = Field(default=0, ge=0, description="how often the model was shown its errors and asked again")
+    because: str = Field(default="", description="why this analyst decided, where another had been asked first")

@@ -1,0 +1,252 @@
+"""What was seen of a service: readings, log lines, alerts, deployments.
+
+Every item has an id that a decision can cite, and every source says whether it answered, had nothing, or failed. A
+missing value is `None`, which is neither zero nor healthy.
+"""
+
+import hashlib
+from enum import StrEnum
+
+from pydantic import Field
+
+from incident.model import Fact, Moment, canonical
+
+
+class SourceState(StrEnum):
+    """How a source answered."""
+
+    OK = "ok"
+    EMPTY = "empty"
+    FAILED = "failed"
+
+
+class Source(StrEnum):
+    """The four sources of an incident's context."""
+
+    METRICS = "metrics"
+    LOGS = "logs"
+    ALERTS = "alerts"
+    DEPLOYMENTS = "deployments"
+
+
+class Unit(StrEnum):
+    """What a metric's number counts."""
+
+    RATIO = "ratio"
+    MILLISECONDS = "milliseconds"
+    PER_SECOND = "per second"
+    COUNT = "count"
+
+
+class Metric(StrEnum):
+    """The metrics that the commander reads."""
+
+    ERROR_RATE = "error_rate"
+    P50_LATENCY = "p50_latency"
+    P95_LATENCY = "p95_latency"
+    P99_LATENCY = "p99_latency"
+    REQUESTS_PER_SECOND = "requests_per_second"
+    CPU_USAGE = "cpu_usage"
+    MEMORY_USAGE = "memory_usage"
+    ACTIVE_CONNECTIONS = "active_connections"
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of every reading of this metric."""
+        return _UNITS[self]
+
+    def show(self, value: float | None) -> str:
+        """`value` as a person reads it: ratios in percent, latencies in ms, "unknown" where there is none."""
+        if value is None:
+            return "unknown"
+        match self.unit:
+            case Unit.RATIO:
+                return f"{value * 100:.1f}%"
+            case Unit.MILLISECONDS:
+                return f"{value:.0f}ms"
+            case Unit.PER_SECOND:
+                return f"{value:.1f}/s"
+            case Unit.COUNT:
+                return f"{value:.0f}"
+
+
+_UNITS = {
+    Metric.ERROR_RATE: Unit.RATIO,
+    Metric.P50_LATENCY: Unit.MILLISECONDS,
+    Metric.P95_LATENCY: Unit.MILLISECONDS,
+    Metric.P99_LATENCY: Unit.MILLISECONDS,
+    Metric.REQUESTS_PER_SECOND: Unit.PER_SECOND,
+    Metric.CPU_USAGE: Unit.RATIO,
+    Metric.MEMORY_USAGE: Unit.RATIO,
+    Metric.ACTIVE_CONNECTIONS: Unit.COUNT,
+}
+
+
+class Health(StrEnum):
+    """What the service says of itself."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNKNOWN = "unknown"
+
+
+class Reading(Fact):
+    """One metric at one time."""
+
+    id: str = Field(description="`metric:<name>`, for citation")
+    metric: Metric
+    value: float | None = Field(description="in the metric's unit (ratios 0..1, latencies in ms); null: unreadable")
+    problem: str = Field(default="", description="why the value is unreadable")
+
+
+class LogLine(Fact):
+    """One log line."""
+
+    id: str = Field(description="`log:<n>`, for citation")
+    at: Moment
+    level: str
+    message: str
+    error_type: str = ""
+    deployment_id: int | None = None
+
+
+class AlertState(StrEnum):
+    """Whether an alert is firing."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Alert(Fact):
+    """One alert of the service."""
+
+    id: str = Field(description="`alert:<key>`, for citation")
+    summary: str
+    severity: str = Field(description="as the alerting system words it")
+    state: AlertState
+    started_at: Moment
+
+
+class Deployment(Fact):
+    """One deployment of the service."""
+
+    id: str = Field(description="`deployment:<number>`, for citation")
+    deployment_id: int
+    revision: str
+    message: str = ""
+    live: bool
+    activated_at: Moment | None = Field(description="when it last went live; null: never, or not known")
+    once_healthy: bool | None = Field(description="whether it ever served in good health; null: not known")
+    rolled_back_from_at: Moment | None = Field(default=None, description="when an earlier deployment replaced it")
+
+
+class SourceReport(Fact):
+    """How one source answered."""
+
+    source: str = Field(description="the system that was asked, such as `mock-service`")
+    state: SourceState
+    problem: str = Field(default="", description="why it failed")
+
+
+class MetricsReport(SourceReport):
+    """The readings of one moment, with what the service says of its health and of what is live."""
+
+    readings: tuple[Reading, ...] = ()
+    health: Health = Health.UNKNOWN
+    deployment_id: int | None = None
+
+    def value(self, metric: Metric) -> float | None:
+        """The reading of `metric` in its unit; `None` where it is missing or unreadable."""
+        return next((reading.value for reading in self.readings if reading.metric is metric), None)
+
+
+class LogsReport(SourceReport):
+    """The newest log lines, oldest first."""
+
+    lines: tuple[LogLine, ...] = ()
+    omitted: int = Field(default=0, description="lines that the source had and this report has not")
+
+
+class AlertsReport(SourceReport):
+    """The alerts of the service."""
+
+    alerts: tuple[Alert, ...] = ()
+
+    @property
+    def firing(self) -> tuple[Alert, ...]:
+        """The alerts that fire now."""
+        return tuple(alert for alert in self.alerts if alert.state is AlertState.FIRING)
+
+
+class DeploymentsReport(SourceReport):
+    """The deployment history."""
+
+    deployments: tuple[Deployment, ...] = ()
+
+    @property
+    def live(self) -> Deployment | None:
+        """The one live deployment; `None` where the history names none, or more than one."""
+        live = [deployment for deployment in self.deployments if deployment.live]
+        return live[0] if len(live) == 1 else None
+
+    def find(self, deployment_id: int | None) -> Deployment | None:
+        """The deployment of that number, or `None`."""
+        return next((known for known in self.deployments if known.deployment_id == deployment_id), None)
+
+
+class Evidence(Fact):
+    """Everything that was seen of one service at one time."""
+
+    service: str
+    environment: str
+    collected_at: Moment
+    metrics: MetricsReport
+    logs: LogsReport
+    alerts: AlertsReport
+    deployments: DeploymentsReport
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The sources that failed, each with its reason."""
+        return tuple(
+            f"{name}: {report.problem}"
+            for name, report in (
+                ("metrics", self.metrics),
+                ("logs", self.logs),
+                ("alerts", self.alerts),
+                ("deployments", self.deployments),
+            )
+            if report.state is SourceState.FAILED
+        )
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Every id that a decision may cite."""
+        return frozenset(
+            item.id
+            for items in (self.metrics.readings, self.logs.lines, self.alerts.alerts, self.deployments.deployments)
+            for item in items
+        )
+
+    @property
+    def onset(self) -> Moment:
+        """When the trouble began, as far as can be told: the start of the oldest firing alert, or the look itself."""
+        return min((*(alert.started_at for alert in self.alerts.firing), self.collected_at))
+
+    def digest(self) -> str:
+        """SHA-256 of the evidence, 64 hex digits: what a person approved was decided on exactly this."""
+        return hashlib.sha256(canonical(self)).hexdigest()
+
+
+def unseen(service: str, environment: str, at: Moment, problem: str) -> Evidence:
+    """The evidence of a look that could not be taken: every source failed."""
+    failed = {"source": "commander", "state": SourceState.FAILED, "problem": problem}
+    return Evidence(
+        service=service,
+        environment=environment,
+        collected_at=at,
+        metrics=MetricsReport.model_validate(failed),
+        logs=LogsReport.model_validate(failed),
+        alerts=AlertsReport.model_validate(failed),
+        deployments=DeploymentsReport.model_validate(failed),
+    )

@@ -1,0 +1,149 @@
+"""What a team allows: limits, times and who may approve. The policy in force travels with each incident.
+
+A policy file is TOML: the policy's fields at the top, and overrides per service under `[services.<name>]`.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from incident.anomalies import Thresholds
+from incident.errors import ConfigurationError
+from incident.model import Duration, Fact, field_errors
+
+
+class RecoveryLimits(Fact):
+    """When a service counts as recovered or better (contract.json, recovery; tolerance and stable looks are ours)."""
+
+    error_rate_below: float = Field(default=0.01, gt=0, le=1, description="FULLY_RECOVERED: error ratio under this")
+    p99_below: float = Field(default=200, gt=0, description="FULLY_RECOVERED: p99 latency in ms under this")
+    significant_error_share: float = Field(
+        default=0.5, gt=0, lt=1, description="SIGNIFICANT: error rate under this share of before"
+    )
+    significant_latency_gain: float = Field(
+        default=0.30, gt=0, lt=1, description="SIGNIFICANT: p99 better by more than this share"
+    )
+    tolerance: float = Field(default=0.05, ge=0, lt=1, description="a change within this share of before is no change")
+    stable_looks: int = Field(default=3, ge=1, le=100, description="good looks in a row before it counts as recovered")
+
+
+class Policy(Fact):
+    """Everything that bounds what the commander may do to one service, and how long it waits."""
+
+    min_confidence: float = Field(
+        default=0.8, ge=0.5, le=1, description="under it a person is asked (the seed's 80 %); at least 0.5"
+    )
+    deployment_explains_within: Duration = Field(
+        default=timedelta(hours=2),
+        gt=timedelta(0),
+        description="a rollback needs a live deployment activated this shortly before the onset",
+    )
+    approvers: tuple[str, ...] = Field(default=(), description="who may approve; none: a question becomes a page")
+    approve_within: Duration = Field(
+        default=timedelta(minutes=15), gt=timedelta(0), description="then a person is paged"
+    )
+    decide_within: Duration = Field(
+        default=timedelta(minutes=2), gt=timedelta(0), description="how long an analyst outside may take"
+    )
+    page_after: Duration = Field(
+        default=timedelta(minutes=5), gt=timedelta(0), description="P0 and nothing done by then: a person is paged"
+    )
+    remediate_within: Duration = Field(
+        default=timedelta(minutes=30), gt=timedelta(0), description="how long a remediation is followed"
+    )
+    follow_every: Duration = Field(
+        default=timedelta(seconds=10), gt=timedelta(0), description="between two looks at a remediation"
+    )
+    settle: Duration = Field(
+        default=timedelta(seconds=30), ge=timedelta(0), description="from the action to the first look"
+    )
+    look_every: Duration = Field(
+        default=timedelta(seconds=15), ge=timedelta(0), description="between two looks at the service"
+    )
+    max_looks: int = Field(
+        default=40, ge=1, le=1000, description="looks at the service before the incident closes; at least 1"
+    )
+    source_timeout: Duration = Field(
+        default=timedelta(seconds=10), gt=timedelta(0), le=timedelta(seconds=25), description="for each source"
+    )
+    recovery: RecoveryLimits = RecoveryLimits()
+    thresholds: Thresholds = Thresholds()
+
+    @model_validator(mode="after")
+    def _times_in_order(self) -> Self:
+        if self.decide_within >= self.page_after:
+            raise ValueError(
+                "decide_within: expected less than page_after, or a silent analyst outside would delay the page"
+            )
+        if self.max_looks < self.recovery.stable_looks:
+            raise ValueError(
+                "max_looks: expected at least recovery.stable_looks, or nothing could ever count as recovered"
+            )
+        return self
+
+
+class PolicyFile(Policy):
+    """A policy with overrides per service: what `policy.toml` holds."""
+
+    version: Literal[1] = 1
+    services: dict[str, dict[str, Any]] = Field(default={}, description="per service name: any of the fields above")
+
+
+class PolicyBook(Fact):
+    """The policy of every service, ready to be looked up."""
+
+    default: Policy = Policy()
+    services: dict[str, Policy] = Field(default={}, description="per service name")
+
+    def of(self, service: str) -> Policy:
+        """The policy in force for `service`."""
+        return self.services.get(service, self.default)
+
+
+def parse_policy(text: str, where: str, known_services: Iterable[str]) -> PolicyBook:
+    """The policies that the TOML `text` holds. What it does not say, at any depth, stays as the default has it.
+
+    Args:
+        text: the file's content.
+        where: the file's name, for errors.
+        known_services: the registry's service names; an override of any other is an error.
+
+    Raises:
+        ConfigurationError: a line for each key that is malformed, unknown, or allows what it must not.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{where}: not TOML: {error}") from error
+    base = _merged(Policy().model_dump(mode="json"), raw)
+    try:
+        file = PolicyFile.model_validate(base)
+    except ValidationError as error:
+        raise ConfigurationError(*field_errors(error, where)) from error
+    default = {key: value for key, value in base.items() if key in Policy.model_fields}
+    known = set(known_services)
+    services: dict[str, Policy] = {}
+    problems: list[str] = []
+    for name, overrides in file.services.items():
+        place = f"{where}: services.{name}"
+        if name not in known:
+            problems.append(f"{place}: expected a service of the registry: {', '.join(sorted(known)) or 'it has none'}")
+            continue
+        try:
+            services[name] = Policy.model_validate(_merged(default, overrides))
+        except ValidationError as error:
+            problems.extend(field_errors(error, place))
+    if problems:
+        raise ConfigurationError(*problems)
+    return PolicyBook(default=Policy.model_validate(default), services=services)
+
+
+def _merged(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in overrides.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

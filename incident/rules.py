@@ -1,0 +1,94 @@
+"""The rules analyst: deterministic, needs no key, and decides wherever a model cannot.
+
+Its confidence is fixed by what it saw, not felt: a recent deployment that explains the onset and a proven predecessor
+give 0.9; a failed source takes 0.15 off.
+"""
+
+from datetime import timedelta
+
+from incident.analysis import Analysis, Case
+from incident.anomalies import Assessment
+from incident.decision import Action, Decision
+from incident.evidence import Deployment, Evidence
+from incident.severity import Severity, priority_of
+
+_EXPLAINED = 0.9
+_UNEXPLAINED = 0.6
+_MISSING_SOURCE = 0.15
+
+
+def propose(evidence: Evidence, assessment: Assessment, explains_within: timedelta) -> Decision:
+    """What the rules make of `evidence`; the same evidence gives the same decision.
+
+    Args:
+        evidence: what was seen.
+        assessment: what the numbers say of it.
+        explains_within: how shortly before the onset a deployment must have gone live to explain it.
+    """
+    severity = assessment.severity
+    cited = tuple(dict.fromkeys(each for anomaly in assessment.anomalies for each in anomaly.evidence_ids))[:40]
+    penalty = _MISSING_SOURCE * len(evidence.missing)
+    missing = f" Not seen: {'; '.join(evidence.missing)}." if evidence.missing else ""
+    summary = f"{evidence.service} in {evidence.environment}: {assessment.summary}.{missing}"[:2000]
+    culprit = _culprit(evidence, explains_within)
+    target = _predecessor(evidence, culprit) if culprit else None
+    if culprit and target and severity is Severity.P0:
+        return Decision(
+            severity=severity,
+            confidence=max(0.0, _EXPLAINED - penalty),
+            summary=summary,
+            root_cause_hypothesis=(
+                f"Deployment {culprit.deployment_id} went live shortly before the onset; "
+                f"deployment {target.deployment_id}, live before it, was healthy."
+            ),
+            action=Action.ROLLBACK,
+            rollback_to=target.deployment_id,
+            pagerduty_priority=priority_of(severity),
+            evidence_ids=(*cited, culprit.id, target.id),
+        )
+    return Decision(
+        severity=severity,
+        confidence=max(0.0, _UNEXPLAINED - penalty),
+        summary=summary,
+        root_cause_hypothesis=_why_not(culprit, target),
+        action=Action.ESCALATE if severity in {Severity.P0, Severity.P1} else Action.MONITOR,
+        pagerduty_priority=priority_of(severity),
+        evidence_ids=cited,
+    )
+
+
+def _why_not(culprit: Deployment | None, target: Deployment | None) -> str:
+    if culprit is None:
+        return "No deployment went live shortly before the onset: load, a dependency or the platform are likelier."
+    recent = f"Deployment {culprit.deployment_id} went live shortly before the onset"
+    if target is None:
+        return f"{recent}, and no proven earlier one is known."
+    return f"{recent}; the numbers do not call for a rollback."
+
+
+def _culprit(evidence: Evidence, explains_within: timedelta) -> Deployment | None:
+    live = evidence.deployments.live
+    if live is None or live.activated_at is None:
+        return None
+    return live if timedelta(0) <= evidence.onset - live.activated_at <= explains_within else None
+
+
+def _predecessor(evidence: Evidence, culprit: Deployment) -> Deployment | None:
+    proven = [
+        (known.activated_at, known)
+        for known in evidence.deployments.deployments
+        if known.activated_at is not None
+        and culprit.activated_at is not None
+        and known.activated_at < culprit.activated_at
+        and known.once_healthy is True
+        and known.rolled_back_from_at is None
+    ]
+    return max(proven, key=lambda pair: pair[0])[1] if proven else None
+
+
+class RulesAnalyst:
+    """The rules as an analyst."""
+
+    async def decide(self, case: Case) -> Analysis:
+        """What the rules make of `case`; never fails."""
+        return Analysis(decision=propose(case.evidence, case.assessment, case.explains_within), analyst="rules")

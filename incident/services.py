@@ -1,0 +1,97 @@
+"""The registry of services: who is watched, where its sources are, how it is rolled back."""
+
+import tomllib
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from incident.errors import ConfigurationError, UnknownServiceError
+from incident.identifiers import workflow_id
+from incident.model import EnvironmentName, Fact, ServiceName, field_errors
+
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$", description="http(s), without credentials")]
+
+
+class Endpoint(Fact):
+    """One outside system that knows something of a service."""
+
+    kind: Literal["mock"] = Field(description="mock: the payment-api of mock_service")
+    url: HttpUrl
+
+
+class Service(Fact):
+    """One service in one environment."""
+
+    name: ServiceName
+    environment: EnvironmentName = "production"
+    source: Endpoint | None = Field(default=None, description="stands for each of the five below that is not given")
+    metrics: Endpoint | None = None
+    logs: Endpoint | None = None
+    alerts: Endpoint | None = None
+    deployments: Endpoint | None = None
+    rollback: Endpoint | None = None
+
+    @model_validator(mode="after")
+    def _every_source_is_given(self) -> Self:
+        for name in ("metrics", "logs", "alerts", "deployments", "rollback"):
+            if getattr(self, name) is None and self.source is None:
+                raise ValueError(
+                    f'{name}: expected an endpoint, such as {{kind = "mock", url = "http://…"}}, or `source`'
+                )
+        return self
+
+    def endpoint(self, name: Literal["metrics", "logs", "alerts", "deployments", "rollback"]) -> Endpoint:
+        """The endpoint of that name, or the one that stands for it."""
+        given: Endpoint | None = getattr(self, name)
+        endpoint = given or self.source
+        if endpoint is None:  # pragma: no cover - the validator above does not let it come to this
+            raise ValueError(f"{self.name}: no endpoint for {name}")
+        return endpoint
+
+
+class ServiceRegistry(Fact):
+    """Every known service: what `services.toml` holds."""
+
+    version: Literal[1] = 1
+    service: tuple[Service, ...] = Field(description="`[[service]]` tables, at least one")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if not self.service:
+            raise ValueError("service: expected at least one [[service]] table")
+        ids = [workflow_id(service.environment, service.name) for service in self.service]
+        if twice := sorted({each for each in ids if ids.count(each) > 1}):
+            raise ValueError(f"service: expected each name once in an environment; twice: {', '.join(twice)}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all services."""
+        return tuple(service.name for service in self.service)
+
+    def find(self, environment: str, name: str) -> Service:
+        """The service of that name in that environment.
+
+        Raises:
+            UnknownServiceError: there is none.
+        """
+        for service in self.service:
+            if (service.environment, service.name) == (environment, name):
+                return service
+        raise UnknownServiceError(
+            environment, name, tuple(f"{service.name} ({service.environment})" for service in self.service)
+        )
+
+
+def parse_registry(text: str, where: str) -> ServiceRegistry:
+    """The registry that the TOML `text` holds.
+
+    Raises:
+        ConfigurationError: a line for each key that is malformed or missing, beginning with `where`.
+    """
+    try:
+        return ServiceRegistry.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{where}: not TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError(*field_errors(error, where)) from error

@@ -1,0 +1,165 @@
+import pytest
+
+from incident.evidence import SourceState
+from incident.gate import Course, Verdict
+from incident.messages import ChatKind, ChatMessage, MessageField, Page, alert, intention, page, question, report
+from incident.policy import RecoveryLimits
+from incident.recovery import classify
+from incident.severity import Severity
+from tests.builders import (
+    INCIDENT_ID,
+    NOW,
+    analysis,
+    assessment,
+    bad_deployment,
+    decision,
+    degraded_evidence,
+    deployments,
+    logs,
+    look,
+    metrics,
+    policy,
+    verdict,
+)
+
+ACT = verdict()
+ASK = verdict(decision(confidence=0.75))
+PAGE = verdict(decision(rollback_to=42))
+
+
+def fields(message: ChatMessage | Page) -> dict[str, str]:
+    items = message.fields if isinstance(message, ChatMessage) else message.details
+    assert len({item.label for item in items}) == len(items)
+    return {item.label: item.text for item in items}
+
+
+def the_alert(**changes: object) -> ChatMessage:
+    seen = degraded_evidence(NOW, **changes)
+    return alert(INCIDENT_ID, seen, assessment(seen), analysis(analyst="openai"), verdict(seen=seen))
+
+
+@pytest.mark.parametrize(
+    ("judged", "words"),
+    [
+        (ACT, "rolling back deployment 101 to 100"),
+        (ASK, "asking to roll back deployment 101 to 100"),
+        (PAGE, "paging the person on call"),
+        (ACT.model_copy(update={"course": Course.WATCH}), "watching"),
+    ],
+)
+def test_what_happens_now_is_said_in_words(judged: Verdict, words: str) -> None:
+    assert intention(judged) == words
+
+
+def test_the_alert_says_what_was_measured_and_what_happens() -> None:
+    message = the_alert()
+    shown = fields(message)
+    assert message.kind is ChatKind.ALERT
+    assert message.title == "P0 payment-api (production): rolling back deployment 101 to 100"
+    assert shown["Severity"] == "P0"
+    assert shown["Error rate"] == "15.5%"
+    assert shown["CPU"] == "92.0%"
+    assert shown["Latency"] == "p95 850ms, p99 1200ms"
+    assert shown["Deployment"] == "101 (abc101), live since 2026-11-24 13:50:00Z: release 101"
+    assert shown["Action"] == "rolling back deployment 101 to 100"
+    assert shown["Confidence"] == "0.92"
+    assert "Not seen" not in shown
+    assert "Because" not in shown
+
+
+def test_the_alert_marks_what_the_analyst_says_as_the_analysts() -> None:
+    shown = fields(the_alert())
+    said = {label for label, text in shown.items() if text in {decision().summary, decision().root_cause_hypothesis}}
+    assert said == {"Analyst (openai) says", "Analyst (openai) suspects"}
+
+
+def test_the_alert_says_unknown_and_what_was_not_seen() -> None:
+    shown = fields(
+        the_alert(
+            metrics=metrics({"error_rate": None}),
+            logs=logs(state=SourceState.FAILED, problem="timed out"),
+            deployments=deployments(state=SourceState.EMPTY, deployments=()),
+        )
+    )
+    assert shown["Error rate"] == "unknown"
+    assert shown["Not seen"] == "logs: timed out"
+    assert shown["Deployment"] == "not known"
+    assert "live_known: the deployment history is empty" in shown["Because"]
+
+
+def test_a_deployment_of_unknown_age_is_shown_without_a_time() -> None:
+    shown = fields(the_alert(deployments=deployments(bad_deployment(activated_at=None))))
+    assert shown["Deployment"] == "101 (abc101): release 101"
+
+
+def test_a_message_reads_as_text_line_by_line() -> None:
+    message = ChatMessage(
+        kind=ChatKind.ALERT, incident_id=INCIDENT_ID, title="Title", fields=(MessageField(label="A", text="b"),)
+    )
+    assert message.text == "Title\nA: b"
+
+
+def test_the_question_says_what_why_and_how_to_answer() -> None:
+    message = question(INCIDENT_ID, degraded_evidence(), ASK, "f" * 64, "14:02 UTC")
+    shown = fields(message)
+    assert message.kind is ChatKind.QUESTION
+    assert message.title == "P0 payment-api (production): roll back deployment 101 to 100?"
+    assert shown["Because"] == "confidence: confidence 0.75, the policy wants 0.80"
+    assert shown["Answer"] == f"commander approve {INCIDENT_ID} (or deny), before 14:02 UTC"
+    assert shown["Digest"] == "f" * 12
+
+
+def test_the_report_compares_before_and_after() -> None:
+    before, now = look(seen=degraded_evidence()), look()
+    recovery = classify(before, [now], RecoveryLimits(stable_looks=1))
+    message = report(INCIDENT_ID, degraded_evidence(), before, [before, now], recovery, "rolled back 101 to 100")
+    shown = fields(message)
+    assert message.kind is ChatKind.REPORT
+    assert message.title == "FULLY_RECOVERED payment-api (production)"
+    assert shown["Done"] == "rolled back 101 to 100"
+    assert shown["Error rate"] == "15.5% → 0.8% (94.8 % better)"
+    assert shown["P99 latency"] == "1200ms → 180ms (85.0 % better)"
+    assert shown["Why"] == "1 good looks in a row"
+
+
+def test_the_report_says_worse_and_unknown() -> None:
+    before = look(seen=degraded_evidence())
+    now = look({"error_rate": 31.0, "p99_latency": None})
+    recovery = classify(before, [now], policy().recovery)
+    shown = fields(report(INCIDENT_ID, degraded_evidence(), before, [now], recovery, "nothing"))
+    assert shown["Error rate"] == "15.5% → 31.0% (100.0 % worse)"
+    assert shown["P99 latency"] == "1200ms → unknown"
+
+
+def test_a_report_without_a_look_claims_nothing() -> None:
+    before = look(seen=degraded_evidence())
+    shown = fields(report(INCIDENT_ID, degraded_evidence(), before, [], classify(before, [], policy().recovery), ""))
+    assert shown["Error rate"] == "15.5% → unknown"
+    assert "Done" not in shown
+
+
+def test_the_page_is_one_for_each_incident() -> None:
+    one = page(INCIDENT_ID, degraded_evidence(), Severity.P0, "refused", "no approver")
+    other = page(INCIDENT_ID, degraded_evidence(), Severity.P1, "still bad", "nobody answered")
+    assert one.key == other.key == f"ic/{INCIDENT_ID}"
+
+
+def test_the_page_says_what_why_and_how_bad() -> None:
+    seen = degraded_evidence(logs=logs(state=SourceState.FAILED, problem="timed out"))
+    sent = page(INCIDENT_ID, seen, Severity.P1, "refused", "no approver")
+    shown = fields(sent)
+    assert (sent.severity, sent.priority) == (Severity.P1, "P2")
+    assert sent.summary == "P1 payment-api (production): refused"
+    assert (sent.service, sent.environment) == ("payment-api", "production")
+    assert (shown["incident"], shown["why"], shown["not seen"]) == (INCIDENT_ID, "no approver", "logs: timed out")
+    assert (shown["error_rate"], shown["memory_usage"]) == ("15.5%", "88.0%")
+
+
+def test_the_page_reads_as_text_line_by_line() -> None:
+    lines = page(INCIDENT_ID, degraded_evidence(), Severity.P0, "refused", "no approver").text.splitlines()
+    assert lines[:3] == ["P0 payment-api (production): refused", f"incident: {INCIDENT_ID}", "why: no approver"]
+    assert "error_rate: 15.5%" in lines
+
+
+def test_a_long_summary_is_cut_to_what_a_pager_takes() -> None:
+    assert len(page(INCIDENT_ID, degraded_evidence(), Severity.P0, "x" * 3000, "").summary) == 1024

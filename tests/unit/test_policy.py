@@ -1,0 +1,209 @@
+from datetime import timedelta
+
+import pytest
+from pydantic import ValidationError
+
+from incident.anomalies import Band, Thresholds
+from incident.errors import ConfigurationError
+from incident.evidence import Metric
+from incident.policy import Policy, PolicyBook, RecoveryLimits, parse_policy
+from tests.builders import policy
+
+KNOWN = ("payment-api", "checkout")
+
+
+def refused(text: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_policy(text, "policy.toml", KNOWN)
+    assert str(caught.value).splitlines() == list(caught.value.lines)
+    return list(caught.value.lines)
+
+
+def test_an_empty_file_is_the_default_policy() -> None:
+    book = parse_policy("", "policy.toml", KNOWN)
+    assert book == PolicyBook()
+    assert book.of("payment-api") == Policy()
+
+
+def test_the_defaults_are_the_seeds_where_it_has_any() -> None:
+    assert Policy().min_confidence == 0.8
+    assert (RecoveryLimits().error_rate_below, RecoveryLimits().p99_below) == (0.01, 200)
+    assert (RecoveryLimits().significant_error_share, RecoveryLimits().significant_latency_gain) == (0.5, 0.3)
+
+
+def test_by_default_nobody_may_approve_and_recovery_takes_three_good_looks() -> None:
+    assert Policy().approvers == ()
+    assert Policy().recovery.stable_looks == 3
+    assert Policy().deployment_explains_within == timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "expectation"),
+    [
+        ("min_confidence = 0", "min_confidence", "greater than or equal to 0.5 (got 0)"),
+        ("min_confidence = 0.49", "min_confidence", "greater than or equal to 0.5 (got 0.49)"),
+        ("min_confidence = 80", "min_confidence", "less than or equal to 1 (got 80)"),
+        ("min_confidence = nan", "min_confidence", "Input should be"),
+        ("max_looks = 0", "max_looks", "greater than or equal to 1 (got 0)"),
+        ("max_looks = 1001", "max_looks", "less than or equal to 1000 (got 1001)"),
+        ("max_looks = 2.5", "max_looks", "valid integer"),
+        ("[recovery]\nstable_looks = 0", "recovery.stable_looks", "greater than or equal to 1 (got 0)"),
+        ("[recovery]\nerror_rate_below = 0", "recovery.error_rate_below", "greater than 0 (got 0)"),
+        ("[recovery]\nerror_rate_below = 2", "recovery.error_rate_below", "less than or equal to 1 (got 2)"),
+        ("[recovery]\ntolerance = 1", "recovery.tolerance", "less than 1 (got 1)"),
+        ("[recovery]\nsignificant_error_share = 50", "recovery.significant_error_share", "less than 1 (got 50)"),
+        ("approve_within = 900", "approve_within", 'a duration with its unit, such as "30s", "5m" or "2h" (got 900)'),
+        ('approve_within = "900"', "approve_within", 'a duration with its unit, such as "30s", "5m" or "2h"'),
+        ('settle = "soon"', "settle", 'a duration with its unit, such as "30s", "5m" or "2h"'),
+        ('decide_within = "99999999999d"', "decide_within", "a duration with its unit"),
+        ('approve_within = "0s"', "approve_within", "greater than 0"),
+        ('follow_every = "0s"', "follow_every", "greater than 0"),
+        ('deployment_explains_within = "0s"', "deployment_explains_within", "greater than 0"),
+        ('look_every = "-PT1S"', "look_every", "greater than or equal to 0"),
+        ('source_timeout = "26s"', "source_timeout", "less than or equal to 25 seconds"),
+        ("surprise = 1", "surprise", "Extra inputs are not permitted"),
+        ("[recovery]\nsurprise = 1", "recovery.surprise", "Extra inputs are not permitted"),
+        ("[thresholds.error_rate.loud]\nabove = 1", "thresholds.error_rate.loud", "Extra inputs are not permitted"),
+        ("version = 2", "version", "Input should be 1 (got 2)"),
+        ('approvers = "ada"', "approvers", "valid tuple (got 'ada')"),
+        ("services = 1", "services", "valid dictionary (got 1)"),
+        (
+            "[thresholds.error_rate]\ncritical = {above = 0.02}\nwarning = {above = 0.05}",
+            "thresholds.error_rate",
+            "expected critical.above >= warning.above >= minor.above",
+        ),
+        ("[thresholds.cpu_usage]\ncritical = {above = -1}", "thresholds.cpu_usage.critical.above", "or equal to 0"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_file_key_and_expectation(text: str, key: str, expectation: str) -> None:
+    (line,) = refused(text)
+    assert line.startswith(f"policy.toml: {key}: ")
+    assert expectation in line
+
+
+@pytest.mark.parametrize("text", ["min_confidence =", "[recovery", "a = 1\na = 2", 'x = "\\q"'])
+def test_what_is_not_toml_is_refused_with_the_file_and_the_place(text: str) -> None:
+    (line,) = refused(text)
+    assert line.startswith("policy.toml: not TOML: ")
+    assert "line" in line or "end of document" in line
+
+
+def test_a_silent_analyst_must_not_delay_the_page() -> None:
+    (line,) = refused('decide_within = "5m"\npage_after = "5m"')
+    assert line.startswith("policy.toml: decide_within: expected less than page_after")
+    assert policy(decide_within="59s", page_after="60s").decide_within == timedelta(seconds=59)
+
+
+def test_recovery_must_be_within_reach_of_the_looks() -> None:
+    (line,) = refused("max_looks = 2")
+    assert line.startswith("policy.toml: max_looks: expected at least recovery.stable_looks")
+    assert policy(max_looks=3, recovery=RecoveryLimits(stable_looks=3)).max_looks == 3
+
+
+def test_every_error_of_a_file_is_listed() -> None:
+    lines = refused("min_confidence = 0\nmax_looks = 0\nsurprise = 1\nsettle = 5\n[recovery]\nstable_looks = 0")
+    assert [line.split(": ")[1] for line in lines] == [
+        "min_confidence",
+        "settle",
+        "max_looks",
+        "recovery.stable_looks",
+        "surprise",
+    ]
+
+
+def test_every_error_of_every_override_is_listed() -> None:
+    lines = refused(
+        "[services.payment-api]\nmin_confidence = 0\nmax_looks = 0\n"
+        "[services.checkout]\nsurprise = 1\nversion = 1\n[services.nobody]\nmax_looks = 4"
+    )
+    assert [": ".join(line.split(": ")[:3]) for line in lines] == [
+        "policy.toml: services.payment-api: min_confidence",
+        "policy.toml: services.payment-api: max_looks",
+        "policy.toml: services.checkout: surprise",
+        "policy.toml: services.checkout: version",
+        "policy.toml: services.nobody: expected a service of the registry",
+    ]
+    assert lines[-1].endswith("checkout, payment-api")
+
+
+def test_an_override_with_an_empty_registry_says_that_there_is_none() -> None:
+    with pytest.raises(ConfigurationError, match="expected a service of the registry: it has none"):
+        parse_policy("[services.payment-api]", "policy.toml", ())
+
+
+def test_an_override_changes_one_service_and_inherits_the_rest() -> None:
+    book = parse_policy(
+        'version = 1\nmin_confidence = 0.9\napprovers = ["ada"]\n[services.checkout]\nmin_confidence = 0.95',
+        "policy.toml",
+        KNOWN,
+    )
+    assert book.of("payment-api").min_confidence == 0.9
+    assert book.of("checkout").min_confidence == 0.95
+    assert book.of("checkout").approvers == ("ada",)
+    assert book.of("unheard-of") == book.default
+
+
+def test_overrides_merge_deeply() -> None:
+    book = parse_policy(
+        """
+        [recovery]
+        stable_looks = 5
+        tolerance = 0.1
+        [thresholds.error_rate]
+        critical = {above = 0.2}
+        warning = {above = 0.1}
+        [services.checkout.recovery]
+        tolerance = 0.2
+        [services.checkout.thresholds.error_rate.critical]
+        above = 0.3
+        """,
+        "policy.toml",
+        KNOWN,
+    )
+    default, checkout = book.default, book.of("checkout")
+    assert (default.recovery.stable_looks, default.recovery.tolerance) == (5, 0.1)
+    assert (checkout.recovery.stable_looks, checkout.recovery.tolerance) == (5, 0.2)
+    limits = checkout.thresholds.error_rate
+    assert limits.critical
+    assert limits.warning
+    assert (limits.critical.above, limits.warning.above) == (0.3, 0.1)
+    assert default.thresholds.error_rate.critical
+    assert default.thresholds.error_rate.critical.above == 0.2
+
+
+def test_an_override_must_hold_together_with_what_it_inherits() -> None:
+    (line,) = refused('page_after = "10m"\n[services.checkout]\ndecide_within = "10m"')
+    assert line.startswith("policy.toml: services.checkout: decide_within: expected less than page_after")
+
+
+def test_a_policy_survives_json() -> None:
+    assert Policy.model_validate_json(policy().model_dump_json()) == policy()
+
+
+def test_a_policy_in_force_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        policy().min_confidence = 0.5  # type: ignore[misc]
+
+
+def test_a_band_that_a_file_does_not_name_keeps_its_default() -> None:
+    book = parse_policy(
+        "[thresholds.error_rate]\ncritical = { above = 0.2 }\n[services.api.thresholds.error_rate]\nminor = false\n",
+        "policy.toml",
+        ["api"],
+    )
+    limits = book.default.thresholds.error_rate
+    assert limits.critical == Band(above=0.2)
+    assert (limits.warning, limits.minor) == (Band(above=0.05), Band(above=0.02))
+    assert book.of("api").thresholds.error_rate == limits.model_copy(update={"minor": None})
+
+
+def test_a_metric_set_to_false_is_not_judged() -> None:
+    book = parse_policy("[thresholds]\nmemory_usage = false\n", "policy.toml", [])
+    assert Metric.MEMORY_USAGE not in [metric for metric, _, _ in book.default.thresholds.judged()]
+    assert book.default.thresholds.cpu_usage == Thresholds().cpu_usage
+
+
+def test_a_policy_under_which_everything_passes_for_healthy_is_refused() -> None:
+    text = "[thresholds]\n" + "".join(f"{name} = false\n" for name in Thresholds.model_fields)
+    with pytest.raises(ConfigurationError, match="expected limits for at least one metric"):
+        parse_policy(text, "policy.toml", [])
