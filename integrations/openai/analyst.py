@@ -1,0 +1,112 @@
+"""A model as an analyst: asked for one decision, shown its errors at most twice, and otherwise declared unusable."""
+
+import asyncio
+from collections.abc import Iterable
+
+from openai import AsyncOpenAI
+
+from incident.analysis import Analysis, Case, Tokens
+from incident.decision import Decision, InvalidDecisionError, parse_decision_json
+from incident.errors import AnalystUnusableError, TransientError
+from integrations.openai.api import Question, Reply, Turn, ask
+from integrations.openai.client import OpenAISettings
+from integrations.openai.failures import SYSTEM
+from integrations.openai.prompt import INSTRUCTIONS, Briefing, ask_for_repair, brief, show_again
+from integrations.openai.schema import decision_schema
+
+MAX_REPAIRS = 2
+_MAX_MODEL_NAME = 100
+
+
+class OpenAIAnalyst:
+    """A model behind OpenAI's API, or behind a server that speaks it.
+
+    Args:
+        client: from `build_client`; whoever built it closes it.
+        settings: the same that the client was built of.
+    """
+
+    def __init__(self, client: AsyncOpenAI, settings: OpenAISettings) -> None:
+        self._client = client
+        self._settings = settings
+
+    async def decide(self, case: Case) -> Analysis:
+        """The model's decision: in the schema, with a target that is a candidate and citations that exist.
+
+        Raises:
+            AnalystUnusableError: refused, cut off, filtered, empty, or invalid after its repairs.
+            TransientError: unreachable, overloaded, not speaking its API, or no decision within the time-out.
+            PermanentError: the request, the key or the account was refused.
+        """
+        limit = self._settings.timeout.total_seconds()
+        try:
+            # The client's own time-out is for each read: a server that trickles would outlast it.
+            async with asyncio.timeout(limit):
+                return await self._decide(case)
+        except TimeoutError as error:
+            raise TransientError(SYSTEM, f"no decision within {limit:g} s") from error
+
+    async def _decide(self, case: Case) -> Analysis:
+        # In a thread: hostile text can keep the redaction's patterns busy for seconds.
+        briefing = await asyncio.to_thread(brief, case)
+        schema = decision_schema(briefing.candidates, briefing.evidence_ids)
+        turns = [Turn("user", briefing.text)]
+        replies: list[Reply] = []
+        errors: tuple[str, ...] = ()
+        while len(replies) <= MAX_REPAIRS:
+            reply = await ask(self._client, self._settings, Question(INSTRUCTIONS, tuple(turns), schema))
+            replies.append(reply)
+            try:
+                decision = _validated(reply.text, briefing)
+            except InvalidDecisionError as error:
+                errors = error.errors
+                turns += [Turn("assistant", show_again(reply.text)), Turn("user", ask_for_repair(errors))]
+            else:
+                return Analysis(
+                    decision=decision,
+                    analyst=SYSTEM,
+                    model=self._model_of(reply),
+                    tokens=_sum(each.tokens for each in replies),
+                    repairs=len(replies) - 1,
+                )
+        raise AnalystUnusableError(SYSTEM, f"no valid decision after {MAX_REPAIRS} repairs; invalid: {_places(errors)}")
+
+    def _model_of(self, reply: Reply) -> str:
+        # The name that the server gives is the exact version; of an unknown server it could be any text.
+        name = reply.model
+        return (
+            name if name.isascii() and name.isprintable() and 0 < len(name) <= _MAX_MODEL_NAME else self._settings.model
+        )
+
+
+def _validated(answer: str, briefing: Briefing) -> Decision:
+    decision = parse_decision_json(answer)
+    errors = []
+    if decision.rollback_to is not None and decision.rollback_to not in briefing.candidates:
+        expected = ", ".join(str(each) for each in briefing.candidates) or "null, since there is no candidate"
+        errors.append(f"rollback_to: expected one of {expected} (got {decision.rollback_to})")
+    known = frozenset(briefing.evidence_ids)
+    errors += [
+        f"evidence_ids[{place}]: expected the id of an item of the evidence (got {cited!r:.150})"
+        for place, cited in enumerate(decision.evidence_ids)
+        if cited not in known
+    ]
+    if errors:
+        raise InvalidDecisionError(errors)
+    return decision
+
+
+def _places(errors: Iterable[str]) -> str:
+    """The fields that `errors` speak of, and nothing that the model wrote."""
+    named = (next((field for field in Decision.model_fields if error.startswith(field)), "form") for error in errors)
+    return ", ".join(dict.fromkeys(named))
+
+
+def _sum(counts: Iterable[Tokens | None]) -> Tokens | None:
+    """The tokens of all replies; `None` if one is not known, since a part would pass for the whole."""
+    total = Tokens(input=0, output=0)
+    for count in counts:
+        if count is None:
+            return None
+        total = Tokens(input=total.input + count.input, output=total.output + count.output)
+    return total

@@ -1,0 +1,56 @@
+"""The two tables. Times are UTC; whatever a query does not ask for by itself lies in the snapshot's JSON text."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import BigInteger, Column, DateTime, Dialect, Index, MetaData, String, Table, Text
+from sqlalchemy.types import TypeDecorator
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time, also where the database keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """UTC, so that all rows sort alike."""
+        del dialect
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware again."""
+        del dialect
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)) if value else None
+
+
+metadata = MetaData()
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("incident_id", String(200), primary_key=True),
+    Column("service", String(64), nullable=False),
+    Column("environment", String(32), nullable=False),
+    Column("opened_at", UtcDateTime, nullable=False),
+    Column("closed_at", UtcDateTime, nullable=False),
+    Column("severity", String(8), nullable=False),
+    Column("outcome", String(32), nullable=False),
+    Column("classification", String(32), nullable=False),
+    Column("snapshot", Text, nullable=False),
+    Column("schema_version", String(16), nullable=False),
+    Index("incidents_newest", "opened_at", "incident_id"),
+)
+
+remediations = Table(
+    "remediations",
+    metadata,
+    Column("correlation_id", String(200), primary_key=True),
+    Column("incident_id", String(200), nullable=False),
+    Column("service", String(64), nullable=False),
+    Column("environment", String(32), nullable=False),
+    Column("from_deployment", BigInteger, nullable=False),
+    Column("to_deployment", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("remediations_of_service", "environment", "service", "at"),
+)
