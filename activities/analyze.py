@@ -1,0 +1,113 @@
+"""Analyze: an analyst proposes, the gate disposes."""
+
+from enum import StrEnum
+
+import structlog
+from temporalio import activity
+
+from incident.analysis import Analysis, Case
+from incident.anomalies import Assessment
+from incident.decision import Decision
+from incident.errors import IntegrationError
+from incident.evidence import Evidence, SourceState
+from incident.gate import Verdict, judge
+from incident.ledger import LedgerView
+from incident.model import Fact
+from incident.policy import Policy
+from incident.ports import Analyst, Ledger
+
+_log = structlog.get_logger()
+_REMEMBERED = 50
+"""Past remediations of a service that the gate looks at."""
+
+
+class AnalystChoice(StrEnum):
+    """Which of the worker's analysts decides."""
+
+    CONFIGURED = "configured"
+    RULES = "rules"
+
+
+class AnalyzeInput(Fact):
+    """The case, and who decides it."""
+
+    incident_id: str
+    evidence: Evidence
+    assessment: Assessment
+    policy: Policy
+    analyst: AnalystChoice = AnalystChoice.CONFIGURED
+    because: str = ""
+
+
+class JudgeInput(Fact):
+    """A decision that was made elsewhere, to be judged."""
+
+    incident_id: str
+    evidence: Evidence
+    assessment: Assessment
+    policy: Policy
+    decision: Decision
+
+
+class Analyzed(Fact):
+    """The decision with its origin, and the gate's verdict on it."""
+
+    analysis: Analysis
+    verdict: Verdict
+
+
+class Analyze:
+    """Asks an analyst, then the gate."""
+
+    def __init__(self, configured: Analyst, rules: Analyst, ledger: Ledger) -> None:
+        self._analysts = {AnalystChoice.CONFIGURED: configured, AnalystChoice.RULES: rules}
+        self._ledger = ledger
+
+    @activity.defn(name="analyze.decide")
+    async def decide(self, order: AnalyzeInput) -> Analyzed:
+        """The analyst's decision and the verdict on it.
+
+        Raises:
+            AnalystUnusableError: no decision can be made of what the analyst answered.
+            TransientError: the analyst could not be reached.
+        """
+        case = Case(
+            incident_id=order.incident_id,
+            evidence=order.evidence,
+            assessment=order.assessment,
+            explains_within=order.policy.deployment_explains_within,
+        )
+        analysis = await self._analysts[order.analyst].decide(case)
+        if order.because:
+            analysis = analysis.model_copy(update={"because": order.because})
+        verdict = await self._judge(analysis.decision, order.evidence, order.assessment, order.policy)
+        _log.info(
+            "decision",
+            analyst=analysis.analyst,
+            action=analysis.decision.action,
+            confidence=analysis.decision.confidence,
+            course=verdict.course,
+            severity=verdict.severity,
+            refusals=verdict.refusals,
+        )
+        return Analyzed(analysis=analysis, verdict=verdict)
+
+    @activity.defn(name="analyze.judge")
+    async def judge(self, order: JudgeInput) -> Verdict:
+        """The verdict on a decision that was made elsewhere."""
+        verdict = await self._judge(order.decision, order.evidence, order.assessment, order.policy)
+        _log.info("verdict", course=verdict.course, severity=verdict.severity, refusals=verdict.refusals)
+        return verdict
+
+    async def _judge(self, decision: Decision, evidence: Evidence, assessment: Assessment, policy: Policy) -> Verdict:
+        ledger = await view_of(self._ledger, evidence.environment, evidence.service)
+        return judge(decision, evidence, assessment, ledger, policy)
+
+
+async def view_of(ledger: Ledger, environment: str, service: str) -> LedgerView:
+    """What the ledger holds of the service; a ledger that cannot be read is a view that says so."""
+    try:
+        past = await ledger.of_service(environment, service, _REMEMBERED)
+    except IntegrationError as error:
+        return LedgerView(state=SourceState.FAILED, problem=error.problem)
+    return LedgerView(state=SourceState.OK if past else SourceState.EMPTY, remediations=past)

@@ -1,0 +1,44 @@
+"""Detect: what is wrong with a service, and how bad it is."""
+
+from datetime import timedelta
+
+from temporalio import activity
+
+from activities.observation import Observer
+from incident.anomalies import Assessment, Thresholds, assess
+from incident.evidence import Evidence
+from incident.model import Fact
+
+
+class DetectInput(Fact):
+    """Which service to look at, and what counts as anomalous."""
+
+    incident_id: str
+    environment: str
+    service: str
+    thresholds: Thresholds
+    source_timeout: timedelta
+
+
+class Detection(Fact):
+    """What was seen, and what the numbers say of it."""
+
+    evidence: Evidence
+    assessment: Assessment
+
+
+class Detect:
+    """Collects the context and judges the numbers."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    @activity.defn(name="detect.collect")
+    async def collect(self, order: DetectInput) -> Detection:
+        """The evidence with its assessment.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        evidence = await self._observer.context(order.environment, order.service, order.source_timeout)
+        return Detection(evidence=evidence, assessment=assess(evidence, order.thresholds))

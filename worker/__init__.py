@@ -1,0 +1,1 @@
+"""The process that runs the commander's workflows and activities."""

@@ -1,0 +1,72 @@
+"""`python -m worker`: takes work from Temporal until SIGTERM, then drains."""
+
+import asyncio
+import signal
+import sys
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.runtime import Runtime
+
+from incident.errors import ConfigurationError, IntegrationError
+from integrations.http import build_client
+from integrations.telemetry import configure_logging
+from integrations.temporal import connect, runtime_with_metrics
+from worker.bootstrap import build_ports, build_worker, load_registry
+from worker.health import build_server
+from worker.settings import Settings, load_settings
+
+_log = structlog.get_logger()
+_PROBE = timedelta(seconds=2)
+
+
+def main() -> None:
+    """Exit 0 after SIGTERM or SIGINT, 2 where the settings or a system they name cannot be used."""
+    try:
+        asyncio.run(_serve(load_settings()))
+    except (ConfigurationError, IntegrationError) as error:
+        sys.exit(_complain(error))
+    except OSError as error:
+        sys.exit(_complain(f"WORKER__HEALTH_BIND: cannot listen there: {error.strerror}"))
+
+
+def _complain(problem: object) -> int:
+    sys.stderr.write(f"{problem}\n")
+    return 2
+
+
+async def _serve(settings: Settings) -> None:
+    configure_logging(settings.worker.log_level)
+    registry = load_registry(settings)
+    stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    async with build_client(settings.http) as http:
+        world = build_ports(settings, registry, http)
+        client = await connect(settings.temporal, _runtime(settings))
+        server, listening = build_server(lambda: _ready(client), settings.worker.health_bind)
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        async with build_worker(client, world, settings.worker):
+            host, port = listening.getsockname()[:2]
+            _log.info("worker.started", build_id=settings.worker.build_id, health=f"{host}:{port}")
+            await stop.wait()
+            _log.info("worker.draining", within=settings.worker.drain.total_seconds())
+        server.should_exit = True
+        await serving
+    _log.info("worker.stopped")
+
+
+def _runtime(settings: Settings) -> Runtime | None:
+    return runtime_with_metrics(settings.worker.metrics_bind) if settings.worker.metrics_bind else None
+
+
+async def _ready(client: Client) -> bool:
+    try:
+        return await client.service_client.check_health(timeout=_PROBE)
+    except Exception:  # noqa: BLE001 - whatever is wrong with Temporal, the answer is "not ready"
+        return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The composition root: which adapter stands behind which port, and the worker made of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.analyze import Analyze
+from activities.detect import Detect
+from activities.interceptor import ActivityGuard
+from activities.notify import Notify
+from activities.observation import Observer
+from activities.record import Record
+from activities.remediate import Remediate
+from activities.verify import Verify
+from incident import ports
+from incident.errors import ConfigurationError
+from incident.rules import RulesAnalyst
+from incident.services import Service, ServiceRegistry, parse_registry
+from integrations.console import ConsoleChat, ConsolePager
+from integrations.mock_service import MockPaymentApi
+from integrations.openai import OpenAIAnalyst
+from integrations.openai import build_client as build_openai_client
+from integrations.store import SqlStore
+from worker.settings import AnalystKind, Settings, Versioning, WorkerSettings
+from workflows.incident import IncidentWorkflow
+from workflows.names import DEPLOYMENT, TASK_QUEUE
+from workflows.record import LateRecordWorkflow
+
+_VERSIONING = {
+    Versioning.AUTO_UPGRADE: VersioningBehavior.AUTO_UPGRADE,
+    Versioning.PINNED: VersioningBehavior.PINNED,
+}
+_THROUGH = ("activities", "incident", "pydantic", "pydantic_core", "annotated_types", "structlog")
+"""Modules that the workflow sandbox does not load anew: ours are held to determinism by lint."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything that the activities need of the world."""
+
+    services: ports.Services
+    analyst: ports.Analyst
+    rules: ports.Analyst
+    chat: ports.Chat
+    pager: ports.Pager
+    store: ports.SnapshotStore
+    ledger: ports.Ledger
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class ConnectedService:
+    """The connections of one service."""
+
+    metrics: ports.MetricSource
+    logs: ports.LogSource
+    alerts: ports.AlertSource
+    deployments: ports.DeploymentSource
+    rollback: ports.RollbackTarget
+
+
+class ConfiguredServices:
+    """The services of the registry, each connected when it is first asked for."""
+
+    def __init__(self, registry: ServiceRegistry, client: httpx.AsyncClient) -> None:
+        self._registry = registry
+        self._client = client
+        self._connected: dict[Service, ConnectedService] = {}
+
+    def connect(self, environment: str, service: str) -> ConnectedService:
+        """The connections of that service.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        known = self._registry.find(environment, service)
+        if known not in self._connected:
+            self._connected[known] = ConnectedService(
+                metrics=MockPaymentApi(self._client, known.endpoint("metrics").url),
+                logs=MockPaymentApi(self._client, known.endpoint("logs").url),
+                alerts=MockPaymentApi(self._client, known.endpoint("alerts").url),
+                deployments=MockPaymentApi(self._client, known.endpoint("deployments").url),
+                rollback=MockPaymentApi(self._client, known.endpoint("rollback").url),
+            )
+        return self._connected[known]
+
+
+def load_registry(settings: Settings) -> ServiceRegistry:
+    """The registry that the settings name.
+
+    Raises:
+        ConfigurationError: the file is missing or cannot be used.
+    """
+    path = settings.services_file
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path}: cannot be read ({error.__class__.__name__}); expected the registry of services, "
+            "set SERVICES_FILE to where it is"
+        ) from error
+    return parse_registry(text, str(path))
+
+
+def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.AsyncClient) -> Ports:
+    """The adapters that the settings choose; the console stands in for a chat and a pager without an account."""
+    store = SqlStore(settings.store)
+    rules = RulesAnalyst()
+    return Ports(
+        services=ConfiguredServices(registry, client),
+        analyst=_analyst(settings, rules),
+        rules=rules,
+        chat=ConsoleChat(),
+        pager=ConsolePager(),
+        store=store,
+        ledger=store,
+    )
+
+
+def _analyst(settings: Settings, rules: RulesAnalyst) -> ports.Analyst:
+    kind = settings.worker.analyst
+    if kind is AnalystKind.RULES or (kind is AnalystKind.AUTO and settings.openai.api_key is None):
+        return rules
+    return OpenAIAnalyst(build_openai_client(settings.openai), settings.openai)
+
+
+def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
+    """Every activity, ready to be registered."""
+    observer = Observer(world.services, world.clock)
+    analyze = Analyze(world.analyst, world.rules, world.ledger)
+    remediate = Remediate(world.services, observer, world.ledger, world.clock)
+    notify = Notify(world.chat, world.pager)
+    return (
+        Detect(observer).collect,
+        analyze.decide,
+        analyze.judge,
+        remediate.rollback,
+        remediate.follow,
+        Verify(observer).look,
+        notify.chat,
+        notify.page,
+        notify.resolve,
+        Record(world.store).save,
+    )
+
+
+def build_worker(
+    client: Client, world: Ports, settings: WorkerSettings, *, task_queue: str = TASK_QUEUE, versioned: bool = True
+) -> Worker:
+    """The worker; run it, or use it as an asynchronous context.
+
+    Args:
+        client: connected to the server whose work it takes.
+        world: its adapters.
+        settings: of the process.
+        task_queue: where it takes work from.
+        versioned: whether it belongs to a worker deployment; then somebody must make its build the current one.
+    """
+    deployment = WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=_VERSIONING[settings.versioning],
+    )
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[IncidentWorkflow, LateRecordWorkflow],
+        activities=build_activities(world),
+        interceptors=[ActivityGuard()],
+        workflow_runner=workflow_runner(),
+        sticky_queue_schedule_to_start_timeout=settings.sticky_timeout,
+        graceful_shutdown_timeout=settings.drain,
+        deployment_config=deployment if versioned else None,
+    )
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """The sandbox that workflows run in, here and in replays."""
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_THROUGH))

@@ -1,0 +1,131 @@
+"""Every setting of the worker and of the command line, from the environment.
+
+`OPENAI__API_KEY` sets `openai.api_key`, and so on.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from incident.errors import ConfigurationError
+from incident.model import Duration, field_errors
+from integrations.http import HttpSettings
+from integrations.openai import OpenAISettings
+from integrations.store import StoreSettings
+from integrations.temporal import TemporalSettings
+
+
+class AnalystKind(StrEnum):
+    """Who decides."""
+
+    AUTO = "auto"
+    RULES = "rules"
+    OPENAI = "openai"
+
+
+class Versioning(StrEnum):
+    """What happens to open incidents when a new build of the worker comes."""
+
+    AUTO_UPGRADE = "auto-upgrade"
+    PINNED = "pinned"
+
+
+class WorkerSettings(BaseModel):
+    """How the worker process runs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    analyst: AnalystKind = Field(
+        default=AnalystKind.AUTO, description="auto: openai where OPENAI__API_KEY is set, else rules."
+    )
+    build_id: str = Field(default="0.1.0", min_length=1, description="The build that this worker is a member of.")
+    versioning: Versioning = Field(
+        default=Versioning.AUTO_UPGRADE,
+        description="auto-upgrade where one build runs at a time; pinned where builds run side by side.",
+    )
+    health_bind: str = Field(
+        default="127.0.0.1:8081", description="host:port of /healthz and /readyz; port 0 takes a free one."
+    )
+    metrics_bind: str = Field(default="", description="host:port of Prometheus metrics; empty: none are served.")
+    drain: Duration = Field(
+        default="20s", validate_default=True, description="How long SIGTERM lets activities finish."
+    )
+    sticky_timeout: Duration = Field(
+        default="2s", validate_default=True, description="How soon another worker takes over from one that died."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+
+
+class Settings(BaseSettings):
+    """All settings; see each part for its fields."""
+
+    model_config = SettingsConfigDict(env_nested_delimiter="__", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    services_file: Path = Field(default=Path("services.toml"), description="The registry of services.")
+    policy_file: Path = Field(
+        default=Path("policy.toml"), description="The policy; where the file does not exist, the defaults hold."
+    )
+    temporal: TemporalSettings = TemporalSettings()
+    worker: WorkerSettings = WorkerSettings()
+    openai: OpenAISettings = OpenAISettings()
+    store: StoreSettings = StoreSettings()
+    http: HttpSettings = HttpSettings()
+
+
+def load_settings() -> Settings:
+    """The settings of this process's environment.
+
+    Raises:
+        ConfigurationError: a line for each variable that cannot be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [_variable(line) for line in field_errors(error)]
+        raise ConfigurationError(*lines) from error
+
+
+def _variable(line: str) -> str:
+    path, _, problem = line.partition(": ")
+    return f"{path.replace('.', '__').upper()}: {problem}"
+
+
+def child_environment(**overrides: str) -> dict[str, str]:
+    """This process's environment with `overrides`, for a child process."""
+    return {**os.environ, **overrides}
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+def variables() -> tuple[Variable, ...]:
+    """Every environment variable of the worker and the command line, in the order of their models."""
+    return tuple(_variables(Settings, ""))
+
+
+def _variables(model: type[BaseModel], prefix: str) -> Iterator[Variable]:
+    for name, field in model.model_fields.items():
+        variable = f"{prefix}{name}".upper()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _variables(field.annotation, f"{variable}__")
+        else:
+            yield Variable(variable, _shown(field.default), field.description or "")
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, timedelta):
+        return f"{default.total_seconds():g}s"
+    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)

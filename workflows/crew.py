@@ -1,0 +1,176 @@
+"""What each activity is asked, under which options, and what stands in for an answer that does not come."""
+
+import asyncio
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.analyze import AnalystChoice, Analyze, Analyzed, AnalyzeInput, JudgeInput
+    from activities.detect import Detect, DetectInput, Detection
+    from activities.record import Record
+    from activities.remediate import FollowInput, Remediate, Remediated, RemediateInput
+    from activities.verify import Verified, Verify, VerifyInput
+    from incident.analysis import Analysis
+    from incident.anomalies import assess
+    from incident.decision import Decision
+    from incident.dossier import Dossier
+    from incident.evidence import unseen
+    from incident.ledger import RollbackOrder, RollbackRun, RunState
+    from incident.recovery import Look
+    from incident.snapshot import Snapshot
+    from workflows import options
+
+
+class Crew:
+    """Asks the activities on behalf of one incident."""
+
+    def __init__(self, dossier: Dossier) -> None:
+        self._dossier = dossier
+
+    async def collect(self) -> Detection:
+        """The context and what the numbers say; where nobody could look, evidence of which every source failed.
+
+        Raises:
+            ApplicationError: the registry has no such service, which no retry and no page can mend.
+        """
+        policy = self._dossier.policy
+        order = DetectInput(
+            incident_id=self._dossier.incident_id,
+            environment=self._dossier.environment,
+            service=self._dossier.service,
+            thresholds=policy.thresholds,
+            source_timeout=policy.source_timeout,
+        )
+        try:
+            return await workflow.execute_activity_method(
+                Detect.collect, order, summary="metrics, logs, alerts, deployments", **options.READ
+            )
+        except ActivityError as error:
+            stop_if_cancelled(error)
+            cause = error.cause
+            if isinstance(cause, ApplicationError) and cause.type == "UnknownServiceError":
+                raise ApplicationError(why(error), type=cause.type, non_retryable=True) from error
+            evidence = unseen(order.service, order.environment, workflow.now(), why(error))
+            return Detection(evidence=evidence, assessment=assess(evidence, policy.thresholds))
+
+    async def analyze(self, seen: Detection, because: str) -> Analyzed:
+        """The worker's analyst and the gate; the rules, where that analyst cannot.
+
+        Args:
+            seen: the case.
+            because: why the worker's own analyst decides, where another had been asked.
+
+        Raises:
+            ActivityError: not even the rules could be asked.
+        """
+        order = AnalyzeInput(
+            incident_id=self._dossier.incident_id,
+            evidence=seen.evidence,
+            assessment=seen.assessment,
+            policy=self._dossier.policy,
+            because=because,
+        )
+        try:
+            return await workflow.execute_activity_method(
+                Analyze.decide, order, summary=f"analyst and gate: {seen.assessment.severity}", **options.THINK
+            )
+        except ActivityError as error:
+            stop_if_cancelled(error)
+            rules = order.model_copy(update={"analyst": AnalystChoice.RULES, "because": why(error)})
+            return await workflow.execute_activity_method(
+                Analyze.decide, rules, summary="rules and gate, since the analyst could not", **options.THINK
+            )
+
+    async def judge(self, seen: Detection, decision: Decision, analyst: str) -> Analyzed:
+        """The gate's verdict on a decision that was made outside.
+
+        Raises:
+            ActivityError: the gate could not be asked.
+        """
+        order = JudgeInput(
+            incident_id=self._dossier.incident_id,
+            evidence=seen.evidence,
+            assessment=seen.assessment,
+            policy=self._dossier.policy,
+            decision=decision,
+        )
+        verdict = await workflow.execute_activity_method(
+            Analyze.judge, order, summary=f"gate: {analyst} proposes {decision.action}", **options.READ
+        )
+        return Analyzed(analysis=Analysis(decision=decision, analyst=analyst), verdict=verdict)
+
+    async def roll_back(
+        self, seen: Detection, decision: Decision, order: RollbackOrder, *, approved: bool
+    ) -> Remediated:
+        """What became of `order`; a run of state UNKNOWN, where nobody can say."""
+        task = RemediateInput(
+            incident_id=self._dossier.incident_id,
+            order=order,
+            decision=decision,
+            evidence=seen.evidence,
+            assessment=seen.assessment,
+            policy=self._dossier.policy,
+            approved=approved,
+        )
+        summary = f"gate again, then deployment {order.expected_live} → {order.target}"
+        try:
+            return await workflow.execute_activity_method(Remediate.rollback, task, summary=summary, **options.ACT)
+        except ActivityError as error:
+            run = RollbackRun(correlation_id=order.correlation_id, state=RunState.UNKNOWN, detail=why(error))
+            return Remediated(run=run)
+
+    async def look_at_run(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:
+        """How far `run` is; as it was, where nobody can say."""
+        task = FollowInput(incident_id=self._dossier.incident_id, order=order, run=run)
+        try:
+            return await workflow.execute_activity_method(
+                Remediate.follow, task, summary=f"the rollback was {run.state}", **options.READ
+            )
+        except ActivityError as error:
+            return run.model_copy(update={"detail": why(error)})
+
+    async def look(self, before: Look, number: int) -> Verified | None:
+        """One more look at the service; `None` where nobody could look."""
+        policy = self._dossier.policy
+        order = VerifyInput(
+            incident_id=self._dossier.incident_id,
+            environment=self._dossier.environment,
+            service=self._dossier.service,
+            before=before,
+            looks=tuple(self._dossier.looks[-policy.recovery.stable_looks :]),
+            thresholds=policy.thresholds,
+            limits=policy.recovery,
+            source_timeout=policy.source_timeout,
+        )
+        try:
+            return await workflow.execute_activity_method(
+                Verify.look, order, summary=f"look {number} of at most {policy.max_looks}", **options.READ
+            )
+        except ActivityError:
+            return None
+
+    async def keep(self, snapshot: Snapshot) -> bool:
+        """Whether the snapshot was written."""
+        try:
+            await workflow.execute_activity_method(
+                Record.save, snapshot, summary=f"snapshot: {snapshot.outcome}", **options.KEEP
+            )
+        except ActivityError:
+            return False
+        return True
+
+
+def why(error: ActivityError) -> str:
+    """What failed an activity, in words."""
+    return str(error.cause or error)
+
+
+def stop_if_cancelled(error: ActivityError) -> None:
+    """Nothing stands in for an answer that is not waited for any more.
+
+    Raises:
+        CancelledError: the activity was cancelled together with who asked for it, which Temporal reports as a failure.
+    """
+    if is_cancelled_exception(error):
+        raise asyncio.CancelledError from error

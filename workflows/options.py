@@ -1,0 +1,82 @@
+"""How long each kind of work may take and how often it is tried again. Only Temporal retries.
+
+A heartbeat time-out is how soon a killed worker is noticed: the guard around activities beats by itself.
+"""
+
+from datetime import timedelta
+from typing import TypedDict
+
+from temporalio.common import RetryPolicy
+
+
+class Options(TypedDict, total=False):
+    """The part of Temporal's activity options that a kind of work fixes."""
+
+    start_to_close_timeout: timedelta
+    schedule_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
+_SOON = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
+_NOTICE_A_DEAD_WORKER = timedelta(seconds=5)
+
+READ = Options(
+    start_to_close_timeout=timedelta(seconds=30),
+    schedule_to_close_timeout=timedelta(minutes=2),
+    heartbeat_timeout=_NOTICE_A_DEAD_WORKER,
+    retry_policy=_SOON,
+)
+"""Looking at a service. Sources have shorter time-outs of their own; retries are for dead workers."""
+
+THINK = Options(
+    start_to_close_timeout=timedelta(seconds=60),
+    schedule_to_close_timeout=timedelta(seconds=130),
+    heartbeat_timeout=_NOTICE_A_DEAD_WORKER,
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10), maximum_attempts=3
+    ),
+)
+"""Asking an analyst: longer than its client's time-out, done before `page_after`, then the rules decide."""
+
+ACT = Options(
+    start_to_close_timeout=timedelta(seconds=60),
+    schedule_to_close_timeout=timedelta(minutes=5),
+    heartbeat_timeout=_NOTICE_A_DEAD_WORKER,
+    retry_policy=_SOON,
+)
+"""Changing the world. Safe to run twice by its correlation id; after the budget a person is paged."""
+
+TELL = Options(
+    start_to_close_timeout=timedelta(seconds=15),
+    schedule_to_close_timeout=timedelta(minutes=1),
+    heartbeat_timeout=_NOTICE_A_DEAD_WORKER,
+    retry_policy=_SOON,
+)
+"""A chat message: worth a minute, not worth holding up the end of an incident."""
+
+WAKE = Options(
+    start_to_close_timeout=timedelta(seconds=15),
+    schedule_to_close_timeout=timedelta(minutes=10),
+    heartbeat_timeout=_NOTICE_A_DEAD_WORKER,
+    retry_policy=_SOON,
+)
+"""A page: somebody must wake, so it is tried for longer."""
+
+KEEP = Options(
+    start_to_close_timeout=timedelta(seconds=10),
+    schedule_to_close_timeout=timedelta(seconds=30),
+    heartbeat_timeout=_NOTICE_A_DEAD_WORKER,
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=5), maximum_attempts=3
+    ),
+)
+"""Writing the snapshot, while the incident waits for it."""
+
+KEEP_LATER = Options(
+    start_to_close_timeout=timedelta(seconds=10),
+    schedule_to_close_timeout=timedelta(days=7),
+    heartbeat_timeout=_NOTICE_A_DEAD_WORKER,
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=5), maximum_interval=timedelta(minutes=1)),
+)
+"""Writing the snapshot once the store is back: the incident has long closed."""

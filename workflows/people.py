@@ -1,0 +1,85 @@
+"""Telling people, in the background: nothing here holds up a remediation, and what did not arrive is recorded."""
+
+import asyncio
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.notify import Notify, ResolveInput
+    from incident import messages as wording
+    from incident.dossier import Channel, Dossier, Notification
+    from incident.evidence import Evidence
+    from incident.identifiers import page_key
+    from incident.messages import ChatKind, ChatMessage
+    from incident.severity import Severity
+    from workflows import options
+
+
+class People:
+    """Tells people of one incident; what arrived and what did not goes into its dossier."""
+
+    def __init__(self, dossier: Dossier) -> None:
+        self._dossier = dossier
+        self._under_way: list[asyncio.Task[None]] = []
+        self.paging = False
+        """Whether a page was sent or is being sent."""
+
+    def tell(self, message: ChatMessage) -> None:
+        """Posts `message` to the chat."""
+        self._under_way.append(asyncio.create_task(self._post(message)))
+
+    def page(self, evidence: Evidence, severity: Severity, summary: str, why: str) -> None:
+        """Wakes the person on call; once for each incident."""
+        if self.paging:
+            return
+        self.paging = True
+        page = wording.page(self._dossier.incident_id, evidence, severity, summary, why)
+        self._under_way.append(asyncio.create_task(self._wake(page)))
+
+    async def all_told(self) -> None:
+        """Waits until every message arrived or was given up."""
+        while self._under_way:
+            await self._under_way.pop(0)
+
+    async def resolve(self) -> None:
+        """Closes the page, if one arrived."""
+        await self.all_told()
+        if self._dossier.paged:
+            order = ResolveInput(incident_id=self._dossier.incident_id, key=page_key(self._dossier.incident_id))
+            summary = "close the page"
+            await self._deliver(
+                Channel.PAGER,
+                ChatKind.RESOLVE,
+                summary,
+                workflow.start_activity_method(Notify.resolve, order, summary=summary, **options.TELL),
+            )
+
+    async def _post(self, message: ChatMessage) -> None:
+        work = workflow.start_activity_method(Notify.chat, message, summary=f"chat: {message.kind}", **options.TELL)
+        await self._deliver(Channel.CHAT, message.kind, message.title, work, message.text)
+
+    async def _wake(self, page: wording.Page) -> None:
+        work = workflow.start_activity_method(Notify.page, page, summary="wake the person on call", **options.WAKE)
+        await self._deliver(Channel.PAGER, ChatKind.PAGE, page.summary, work, page.text)
+
+    async def _deliver(
+        self, channel: Channel, kind: ChatKind, title: str, work: workflow.ActivityHandle[Any], text: str = ""
+    ) -> None:
+        problem = ""
+        try:
+            await work
+        except ActivityError as error:
+            problem = str(error.cause or error)
+        self._dossier.notifications.append(
+            Notification(
+                channel=channel,
+                kind=kind,
+                title=title,
+                text=text,
+                delivered=not problem,
+                problem=problem,
+                at=workflow.now(),
+            )
+        )
