@@ -1,0 +1,43 @@
+"""`commander`: the command line's entry. Exit 2 and one line on stderr where a command cannot do its work."""
+
+import signal
+import sys
+from types import FrameType
+
+import typer
+
+from commander.app import app
+from incident.errors import ConfigurationError, IntegrationError
+from integrations.telemetry import configure_logging
+
+_CANNOT = 2
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    configure_logging("WARNING")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except typer.TyperException as error:
+        status = _complain(error.format_message().replace("Value error, ", ""))
+    except (ConfigurationError, IntegrationError, ValueError) as error:
+        status = _complain(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        status = _INTERRUPTED
+    sys.exit(status)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends a command as Ctrl-C does, so that it leaves no process behind."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def _complain(problem: str) -> int:
+    sys.stderr.write(f"commander: {'; '.join(problem.splitlines())}\n")
+    return _CANNOT
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""`commander demo`: one scenario from the injury to the record, on a stack of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+from rich.console import Console
+from temporalio.client import WorkflowHandle
+
+from activities.observation import Observer
+from commander.scenarios import PLOTS, Plot, Scenario
+from commander.stack import EmbeddedStack, StackPlan, StackPorts
+from commander.view import Progress, comparison, summary
+from incident.anomalies import assess
+from incident.dossier import Trigger
+from incident.errors import PermanentError, TransientError
+from incident.policy import Policy
+from incident.severity import Severity
+from incident.snapshot import Outcome, Snapshot
+from integrations.http import HttpSettings, build_client, fetch_json
+from worker.bootstrap import ConfiguredServices, load_registry
+from worker.settings import Settings
+from workflows.desk import IncidentDesk
+from workflows.incident import IncidentWorkflow
+from workflows.messages import IncidentRequest
+
+_SERVICE, _ENVIRONMENT = "payment-api", "production"
+_SYSTEM = "demo"
+_INJURED_WITHIN = timedelta(seconds=30)
+_CLOSED_WITHIN = timedelta(minutes=3)
+_LOOK = 0.25
+"""Seconds between two looks at the incident: how live the progress is."""
+_HOLDS = 6
+"""Looks in a row that must show the trouble before the incident is opened."""
+_QUICK_MOCK = {"MOCK_PROFILE": "live", "MOCK_RAMP_SECONDS": "2", "MOCK_ALERT_AFTER_SECONDS": "1"}
+
+
+class Demo:
+    """Runs one scenario and tells it on `console`."""
+
+    def __init__(self, scenario: Scenario, console: Console, settings: Settings, directory: Path) -> None:
+        self._scenario = scenario
+        self._plot: Plot = PLOTS[scenario]
+        self._console = console
+        self._settings = settings
+        self._directory = directory
+
+    async def run(self, *, keep: bool) -> tuple[Snapshot, tuple[str, ...]]:
+        """The incident's snapshot, and what did not end as it should.
+
+        Args:
+            keep: whether to hold the stack and its Web UI until the task is cancelled.
+
+        Raises:
+            PermanentError: the stack cannot be started, or the scenario does not come about.
+            TransientError: a part of the stack does not answer.
+        """
+        plan = StackPlan(
+            directory=self._directory,
+            ports=StackPorts.free(),
+            mock=_QUICK_MOCK,
+            worker={"WORKER__DRAIN": "2s", "STORE__URL": self._settings.store.url},
+        )
+        self._console.rule(f"[bold]commander demo --scenario {self._scenario}")
+        self._console.print(self._plot.story)
+        async with EmbeddedStack(plan) as stack, build_client(HttpSettings()) as http:
+            self._console.print(f"Temporal Web UI  {stack.temporal.ui_url}", highlight=False)
+            self._console.print(f"Mock service     {stack.mock_url}/ui", highlight=False)
+            snapshot = await self._incident(stack, http)
+            differences = self._plot.differences(snapshot, await _activations(http, stack))
+            self._tell(stack, snapshot, differences)
+            if keep:
+                await self._held(stack)
+        return snapshot, differences
+
+    async def _held(self, stack: EmbeddedStack) -> None:
+        """Until Ctrl-C, which is how this ends well."""
+        self._console.print("The Web UI stays until Ctrl-C.")
+        task = asyncio.current_task()
+        try:
+            raise PermanentError("embedded stack", await stack.first_death())
+        except asyncio.CancelledError:
+            if task:
+                task.uncancel()
+
+    async def _incident(self, stack: EmbeddedStack, http: httpx.AsyncClient) -> Snapshot:
+        for injury in self._plot.injuries:
+            await fetch_json(http, _SYSTEM, "POST", f"{stack.mock_url}{injury.path}", json=injury.body)
+        policy = self._plot.policy()
+        await self._injured(stack, http, policy)
+        desk = IncidentDesk(stack.client)
+        request = IncidentRequest(
+            service=_SERVICE,
+            environment=_ENVIRONMENT,
+            policy=policy,
+            trigger=Trigger(
+                source="demo", trigger_id=uuid4().hex, reason=self._plot.story, chaos_mode=self._is_chaos()
+            ),
+        )
+        joined, handle = await desk.open(request)
+        self._console.print(f"Incident         {joined.incident_id}", highlight=False)
+        self._console.print(f"In the Web UI    {_link(stack, handle)}", highlight=False)
+        try:
+            async with asyncio.timeout(_CLOSED_WITHIN.total_seconds()):
+                return await follow(desk, handle, Progress(self._console))
+        except TimeoutError as error:
+            raise PermanentError(_SYSTEM, f"the incident did not close within {_CLOSED_WITHIN}") from error
+
+    def _is_chaos(self) -> bool:
+        return any(injury.path.startswith("/chaos/") for injury in self._plot.injuries)
+
+    async def _injured(self, stack: EmbeddedStack, http: httpx.AsyncClient, policy: Policy) -> None:
+        """Waits, as an alert rule would, until the numbers show what the scenario is about, and go on showing it."""
+        settings = self._settings.model_copy(update={"services_file": stack.services_file})
+        observer = Observer(ConfiguredServices(load_registry(settings), http), lambda: datetime.now(UTC))
+        severity, held = Severity.P3, 0
+        try:
+            async with asyncio.timeout(_INJURED_WITHIN.total_seconds()):
+                while held < _HOLDS:
+                    evidence = await observer.pulse(_ENVIRONMENT, _SERVICE, policy.source_timeout)
+                    severity = assess(evidence, policy.thresholds).severity
+                    held = held + 1 if severity is self._plot.opens_as else 0
+                    await asyncio.sleep(_LOOK)
+        except TimeoutError as error:
+            problem = f"the numbers still say {severity} after {_INJURED_WITHIN}, expected {self._plot.opens_as}"
+            raise PermanentError(_SYSTEM, problem) from error
+
+    def _tell(self, stack: EmbeddedStack, snapshot: Snapshot, differences: tuple[str, ...]) -> None:
+        file = self._directory / f"{snapshot.incident_id}.json"
+        file.write_text(snapshot.model_dump_json(indent=2), encoding="utf-8")
+        if snapshot.outcome is not Outcome.NO_INCIDENT:
+            self._console.print(comparison(snapshot))
+        self._console.print(summary(snapshot))
+        self._console.print(f"Snapshot         {file}", highlight=False)
+        self._console.print(f"                 commander show {snapshot.incident_id} --json", highlight=False)
+        workflows = f"{stack.temporal.ui_url}/namespaces/{stack.temporal.namespace}/workflows"
+        self._console.print(f"Web UI           {workflows} (with --keep)", highlight=False)
+        if differences:
+            self._console.print(f"[bold red]Not as it should be:[/] {'; '.join(differences)}")
+        else:
+            self._console.print("[bold green]Ended as it should.[/]")
+
+
+async def follow(
+    desk: IncidentDesk, handle: WorkflowHandle[IncidentWorkflow, Snapshot], progress: Progress
+) -> Snapshot:
+    """Shows what happens until the incident closes; its snapshot.
+
+    Raises:
+        TransientError: Temporal does not answer.
+    """
+    async with _result(handle) as closing:
+        while not closing.done():
+            try:
+                progress.show_dossier(await desk.dossier(handle))
+            except TransientError:
+                # A worker that restarts cannot be asked; the incident goes on and the next look tells.
+                if closing.done():
+                    break
+            await asyncio.wait({closing}, timeout=_LOOK)
+        snapshot = await closing
+    progress.show(snapshot.timeline, snapshot.notifications)
+    return snapshot
+
+
+@asynccontextmanager
+async def _result(
+    handle: WorkflowHandle[IncidentWorkflow, Snapshot],
+) -> AsyncIterator[asyncio.Task[Snapshot]]:
+    task = asyncio.create_task(handle.result())
+    try:
+        yield task
+    finally:
+        task.cancel()
+
+
+async def _activations(http: httpx.AsyncClient, stack: EmbeddedStack) -> int:
+    """Rollbacks that the patient's journal says were applied."""
+    journal = await fetch_json(http, _SYSTEM, "GET", f"{stack.mock_url}/demo/journal")
+    entries = journal.body.get("entries", []) if isinstance(journal.body, dict) else []
+    if not isinstance(entries, list):
+        raise PermanentError(_SYSTEM, "the journal holds no list of entries")
+    return sum(isinstance(each, dict) and each["action"] == "activate" and each["applied"] is True for each in entries)
+
+
+def _link(stack: EmbeddedStack, handle: WorkflowHandle[IncidentWorkflow, Snapshot]) -> str:
+    run = handle.first_execution_run_id or handle.result_run_id or ""
+    return f"{stack.temporal.ui_url}/namespaces/{stack.temporal.namespace}/workflows/{handle.id}/{run}".rstrip("/")

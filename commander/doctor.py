@@ -1,0 +1,136 @@
+"""`commander doctor`: asks every configured system whether it would work."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from activities.observation import Observer
+from commander.view import plain
+from incident.errors import ConfigurationError, IntegrationError
+from incident.evidence import Evidence, Metric, SourceReport, SourceState
+from incident.services import ServiceRegistry
+from integrations.http import build_client
+from integrations.store import SqlStore
+from integrations.temporal import connect
+from worker.bootstrap import ConfiguredServices, build_ports, load_registry
+from worker.settings import Settings
+from workflows.names import DEPLOYMENT, SEARCH_ATTRIBUTES
+
+_ANSWER_WITHIN = timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether one system would work, and what was seen or what to set."""
+
+    system: str
+    works: bool
+    words: str
+
+
+def table(findings: list[Finding]) -> Table:
+    """The findings, a row each."""
+    shown = Table(box=box.SIMPLE_HEAVY)
+    for column in ("system", "works", "seen, or what to set"):
+        shown.add_column(column, overflow="fold")
+    for finding in findings:
+        mark = Text("yes", "green") if finding.works else Text("no", "bold red")
+        shown.add_row(finding.system, mark, Text(plain(finding.words)))
+    return shown
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """A finding for each system that the settings name; settings that cannot be used are findings too."""
+    findings = [await _asked("temporal", _temporal(settings)), await _asked("store", _store(settings))]
+    try:
+        registry = load_registry(settings)
+    except ConfigurationError as error:
+        return [*findings, *(Finding("services", works=False, words=line) for line in error.lines)]
+    findings.append(Finding("services", works=True, words=f"{', '.join(registry.names)} in {settings.services_file}"))
+    async with build_client(settings.http) as http:
+        try:
+            world = build_ports(settings, registry, http)
+        except ConfigurationError as error:
+            findings += [Finding("analyst", works=False, words=line) for line in error.lines]
+        else:
+            findings.append(Finding("analyst", works=True, words=f"{type(world.analyst).__name__}"))
+        observer = Observer(ConfiguredServices(registry, http), lambda: datetime.now(UTC))
+        looks = await asyncio.gather(*_looks(observer, registry))
+    return [*findings, *(finding for evidence in looks for finding in _sources(evidence))]
+
+
+def _looks(observer: Observer, registry: ServiceRegistry) -> list[Awaitable[Evidence]]:
+    return [observer.context(service.environment, service.name, _ANSWER_WITHIN) for service in registry.service]
+
+
+async def _asked(system: str, answer: Awaitable[str]) -> Finding:
+    try:
+        return Finding(system, works=True, words=await answer)
+    except IntegrationError as error:
+        return Finding(system, works=False, words=error.problem)
+
+
+async def _temporal(settings: Settings) -> str:
+    client = await connect(settings.temporal)
+    missing = await _unregistered(client)
+    if missing:
+        words = " ".join(f"--name {name} --type Keyword" for name in missing)
+        return f"lacks search attributes; register them: temporal operator search-attribute create {words}"
+    return f"{settings.temporal.address}, {await _current(client)}"
+
+
+async def _unregistered(client: Client) -> list[str]:
+    answer = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=client.namespace)
+    )
+    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
+    return [key.name for key in SEARCH_ATTRIBUTES if answer.custom_attributes.get(key.name) != keyword]
+
+
+async def _current(client: Client) -> str:
+    request = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=DEPLOYMENT)
+    try:
+        answer = await client.workflow_service.describe_worker_deployment(request)
+    except RPCError:
+        return "no worker of this deployment was ever seen: start one with `python -m worker`"
+    build = answer.worker_deployment_info.routing_config.current_deployment_version.build_id
+    return f"new incidents go to build {build}" if build else "no build is current: incidents will not start"
+
+
+async def _store(settings: Settings) -> str:
+    store = SqlStore(settings.store)
+    kept = len(await store.newest(1000))
+    await store.close()
+    return f"{kept} snapshots can be read"
+
+
+def _sources(evidence: Evidence) -> list[Finding]:
+    reports: dict[str, tuple[SourceReport, str]] = {
+        "metrics": (evidence.metrics, _readings(evidence)),
+        "logs": (evidence.logs, f"{len(evidence.logs.lines)} lines"),
+        "alerts": (evidence.alerts, f"{len(evidence.alerts.firing)} firing"),
+        "deployments": (evidence.deployments, f"{len(evidence.deployments.deployments)} known"),
+    }
+    return [
+        Finding(
+            f"{evidence.service} {name}",
+            works=report.state is not SourceState.FAILED,
+            words=f"{report.source}: {report.problem if report.state is SourceState.FAILED else seen}",
+        )
+        for name, (report, seen) in reports.items()
+    ]
+
+
+def _readings(evidence: Evidence) -> str:
+    shown = (Metric.ERROR_RATE, Metric.P99_LATENCY, Metric.CPU_USAGE, Metric.MEMORY_USAGE)
+    return ", ".join(f"{metric.value} {metric.show(evidence.metrics.value(metric))}" for metric in shown)

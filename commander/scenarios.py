@@ -1,0 +1,135 @@
+"""The demo's scenarios: what is done to the patient, what the commander must make of it, and how that is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from incident.dossier import Channel
+from incident.policy import Policy
+from incident.severity import Severity
+from incident.snapshot import ActionTaken, Outcome, Snapshot
+
+
+class Scenario(StrEnum):
+    """The names that `commander demo --scenario` takes."""
+
+    BAD_DEPLOY = "bad-deploy"
+    P1 = "p1"
+    P2 = "p2"
+    CHAOS = "chaos"
+    NO_CULPRIT = "no-culprit"
+    HEALTHY = "healthy"
+
+
+@dataclass(frozen=True)
+class Injury:
+    """One call to the mock service."""
+
+    path: str
+    body: Mapping[str, int | float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One scenario."""
+
+    story: str
+    injuries: tuple[Injury, ...]
+    opens_as: Severity
+    """What the numbers must say before the incident is opened."""
+    outcome: Outcome
+    action: ActionTaken
+    paged: bool
+    chatted: bool
+    activations: int
+    max_looks: int = 60
+
+    def policy(self) -> Policy:
+        """The default policy with waits that suit a demo."""
+        return Policy(settle=timedelta(seconds=2), look_every=timedelta(seconds=1), max_looks=self.max_looks)
+
+    def differences(self, snapshot: Snapshot, activations: int) -> tuple[str, ...]:
+        """What did not end as it should; empty: everything did."""
+        seen = {
+            "outcome": (snapshot.outcome, self.outcome),
+            "severity": (snapshot.severity, self.opens_as),
+            "action": (snapshot.action_taken, self.action),
+            "paged": (_reached(snapshot, Channel.PAGER), self.paged),
+            "chat": (_reached(snapshot, Channel.CHAT), self.chatted),
+            "activations in the journal": (activations, self.activations),
+        }
+        return tuple(f"{what}: {was}, expected {wanted}" for what, (was, wanted) in seen.items() if was != wanted)
+
+
+def _reached(snapshot: Snapshot, channel: Channel) -> bool:
+    return any(each.delivered for each in snapshot.notifications if each.channel is channel)
+
+
+def _chaos(kind: str, amount: str, value: float, seconds: float) -> Injury:
+    return Injury(f"/chaos/{kind}", {amount: value, "duration_seconds": seconds, "reason": "commander demo"})
+
+
+PLOTS: Mapping[Scenario, Plot] = {
+    Scenario.BAD_DEPLOY: Plot(
+        story="Deployment 101 goes live and fails. It explains the onset, so it is rolled back.",
+        injuries=(Injury("/demo/trigger-incident"),),
+        opens_as=Severity.P0,
+        outcome=Outcome.RECOVERED,
+        action=ActionTaken.ROLLBACK,
+        paged=False,
+        chatted=True,
+        activations=1,
+    ),
+    Scenario.P1: Plot(
+        story="Latency rises into the warning band: chat and pager at once, nothing is rolled back.",
+        injuries=(_chaos("latency", "latency_ms", 450, 12),),
+        opens_as=Severity.P1,
+        outcome=Outcome.RECOVERED,
+        action=ActionTaken.ESCALATE,
+        paged=True,
+        chatted=True,
+        activations=0,
+    ),
+    Scenario.P2: Plot(
+        story="Latency rises a little: recorded and watched, nobody is woken.",
+        injuries=(_chaos("latency", "latency_ms", 200, 12),),
+        opens_as=Severity.P2,
+        outcome=Outcome.RECOVERED,
+        action=ActionTaken.MONITOR,
+        paged=False,
+        chatted=False,
+        activations=0,
+    ),
+    Scenario.CHAOS: Plot(
+        story="600 ms and errors for 30 s on a good deployment: no deployment explains it, so a person is paged.",
+        injuries=(_chaos("latency", "latency_ms", 600, 30), _chaos("errors", "error_rate_percent", 15, 30)),
+        opens_as=Severity.P0,
+        outcome=Outcome.RECOVERED,
+        action=ActionTaken.ESCALATE,
+        paged=True,
+        chatted=True,
+        activations=0,
+    ),
+    Scenario.NO_CULPRIT: Plot(
+        story="A P0 without a recent deployment, which does not pass: a person is paged, nothing is rolled back.",
+        injuries=(_chaos("errors", "error_rate_percent", 18, 600), _chaos("cpu", "cpu_percent", 95, 600)),
+        opens_as=Severity.P0,
+        outcome=Outcome.ESCALATED,
+        action=ActionTaken.ESCALATE,
+        paged=True,
+        chatted=True,
+        activations=0,
+        max_looks=5,
+    ),
+    Scenario.HEALTHY: Plot(
+        story="Nothing is wrong: no model is asked, nobody is told, a NO_INCIDENT record is kept.",
+        injuries=(),
+        opens_as=Severity.P3,
+        outcome=Outcome.NO_INCIDENT,
+        action=ActionTaken.NONE,
+        paged=False,
+        chatted=False,
+        activations=0,
+    ),
+}

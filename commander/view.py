@@ -1,0 +1,125 @@
+"""What a person sees of an incident in a terminal. Untrusted text stays text: no markup, no control characters."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from incident.dossier import Dossier, Notification, TimelineEntry
+from incident.evidence import Metric
+from incident.recovery import Classification, improvement
+from incident.snapshot import Snapshot
+from workflows.desk import OpenIncident
+
+_COMPARED = (
+    Metric.ERROR_RATE,
+    Metric.P99_LATENCY,
+    Metric.P95_LATENCY,
+    Metric.CPU_USAGE,
+    Metric.MEMORY_USAGE,
+    Metric.REQUESTS_PER_SECOND,
+)
+_GOOD = frozenset({Classification.FULLY_RECOVERED, Classification.SIGNIFICANT_IMPROVEMENT, Classification.IMPROVING})
+
+
+class Progress:
+    """Prints what is new in a dossier each time it is shown one."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._entries = 0
+        self._told = 0
+
+    def show(self, timeline: Sequence[TimelineEntry], notifications: Sequence[Notification]) -> None:
+        """Prints the entries and messages that were not there the last time."""
+        for entry in timeline[self._entries :]:
+            self._console.print(
+                Text.assemble((f"{entry.at:%H:%M:%S} ", "dim"), (f"{entry.stage:<17} ", "cyan"), plain(entry.text))
+            )
+        for message in notifications[self._told :]:
+            self._console.print(notification(message))
+        self._entries, self._told = len(timeline), len(notifications)
+
+    def show_dossier(self, dossier: Dossier) -> None:
+        """Prints what is new in `dossier`."""
+        self.show(dossier.timeline, dossier.notifications)
+
+
+def plain(text: str) -> str:
+    """`text` without the control characters that steer a terminal; line breaks stay."""
+    return "".join(each for each in text if each == "\n" or each.isprintable())
+
+
+def notification(message: Notification) -> RenderableType:
+    """One message as it would reach people."""
+    state = "" if message.delivered else f" (not delivered: {plain(message.problem)})"
+    title = f"{message.channel}: {message.kind}{state}"
+    return Panel(Text(plain(message.text or message.title)), title=title, title_align="left", box=box.ROUNDED)
+
+
+def comparison(snapshot: Snapshot) -> RenderableType:
+    """Before and after, with the improvement in percent."""
+    table = Table(title="Before and after", box=box.SIMPLE_HEAVY, title_justify="left")
+    for column in ("", "before", "after", "better by"):
+        table.add_column(column, justify="left" if not column else "right")
+    after = snapshot.looks[-1] if snapshot.looks else None
+    for metric in _COMPARED:
+        was = snapshot.evidence.metrics.value(metric) if snapshot.evidence else None
+        now = after.values.get(metric) if after else None
+        better = improvement(was, now) if metric is not Metric.REQUESTS_PER_SECOND else None
+        shown = "" if better is None else f"{better:.1f} %"
+        table.add_row(metric.value.replace("_", " "), metric.show(was), metric.show(now), shown)
+    if snapshot.evidence:
+        health = after.health.value if after else "unknown"
+        table.add_row("health", snapshot.evidence.metrics.health.value, health, "")
+        table.add_row("deployment", *_deployments(snapshot), "")
+    return table
+
+
+def _deployments(snapshot: Snapshot) -> tuple[str, str]:
+    looks = (snapshot.metrics.before, snapshot.metrics.after)
+    was, now = (str(look.deployment_id) if look and look.deployment_id is not None else "unknown" for look in looks)
+    return was, now
+
+
+def summary(snapshot: Snapshot) -> RenderableType:
+    """How the incident ended, in a few lines."""
+    said = snapshot.recovery.classification if snapshot.recovery else None
+    lines = [
+        Text.assemble("Outcome         ", (snapshot.outcome, "bold")),
+        Text.assemble("Classification  ", (said or "not checked", "bold green" if said in _GOOD else "bold yellow")),
+        Text(f"Severity        {snapshot.severity}"),
+        Text(f"Done            {snapshot.action_taken}"),
+    ]
+    if snapshot.analysis:
+        lines.append(Text(plain(f"Analyst         {snapshot.analysis.analyst} {snapshot.analysis.model}").rstrip()))
+    if snapshot.analysis and snapshot.analysis.because:
+        lines.append(Text(plain(f"                since {snapshot.analysis.because}")))
+    if snapshot.verdict:
+        lines += [
+            Text.assemble(
+                ("  passed  " if each.passed else "  refused ", "green" if each.passed else "red"),
+                plain(f"{each.rule}: {each.saw}"),
+            )
+            for each in snapshot.verdict.findings
+        ]
+    if snapshot.recovery:
+        lines.append(Text(plain(f"Because         {'; '.join(snapshot.recovery.reasons)}")))
+    return Panel(Group(*lines), title=snapshot.incident_id, title_align="left", box=box.HEAVY)
+
+
+def incidents(still_open: Sequence[OpenIncident], closed: Sequence[Snapshot]) -> RenderableType:
+    """Open and closed incidents, a row each; when one opened stands in its id, in UTC."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("incident", "", "stage, outcome", "lasted"):
+        table.add_column(column, no_wrap=True)
+    for each in still_open:
+        table.add_row(each.incident_id, each.severity, each.stage, "open")
+    for record in closed:
+        seconds = round((record.closed_at - record.opened_at).total_seconds())
+        table.add_row(record.incident_id, record.severity, record.outcome, str(timedelta(seconds=seconds)))
+    return table

@@ -1,0 +1,54 @@
+"""`commander demo`, as a person runs it."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from commander.scenarios import PLOTS, Scenario
+from tests.e2e.conftest import DEADLINE, commander, processes_of
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("scenario", Scenario)
+async def test_every_scenario_ends_as_it_should_and_its_json_holds_to_the_published_schema(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    ended = await commander(tmp_path, "demo", "--scenario", scenario, "--json")
+    schema = await commander(tmp_path, "schema", "snapshot")
+    assert ended.status == 0, ended.err
+    snapshot = json.loads(ended.out)
+    jsonschema.Draft202012Validator(json.loads(schema.out)).validate(snapshot)
+    plot = PLOTS[scenario]
+    assert (snapshot["outcome"], snapshot["action_taken"]) == (plot.outcome, plot.action)
+    rollbacks = [snapshot["remediation"]] if snapshot["remediation"] else []
+    assert len(rollbacks) == plot.activations
+    assert processes_of(tmp_path) == []
+    kept = await commander(tmp_path, "show", snapshot["incident_id"], "--json")
+    assert json.loads(kept.out) == snapshot
+
+
+async def test_make_demo_tells_the_whole_story() -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("make", "-C", str(ROOT), "demo"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    async with asyncio.timeout(DEADLINE):
+        out, _ = await process.communicate()
+    story = out.decode()
+    assert process.returncode == 0, story
+    for told in (
+        "Temporal Web UI",
+        "chat: alert",
+        "rolling back deployment 101 to 100",
+        "chat: report",
+        "Before and after",
+        "FULLY_RECOVERED",
+        "Snapshot",
+        "/namespaces/default/workflows",
+        "Ended as it should.",
+    ):
+        assert told in story

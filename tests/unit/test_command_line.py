@@ -1,0 +1,127 @@
+"""Bad input to the command line: one clear line, exit 2, no traceback."""
+
+import json
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from commander.__main__ import main
+
+UNREACHABLE = "127.0.0.1:9"
+REGISTRY = """
+[[service]]
+name = "payment-api"
+source = { kind = "mock", url = "http://127.0.0.1:9" }
+"""
+INCIDENT = "production.payment-api.20261124T140000Z.0123abcd"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEMPORAL__ADDRESS", UNREACHABLE)
+    (tmp_path / "services.toml").write_text(REGISTRY)
+    return tmp_path
+
+
+def status_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["commander", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "checkout"), "services.toml: no service 'checkout' in environment 'production'; known: payment-api"),
+        (("run", "payment-api", "--environment", "staging"), "no service 'payment-api' in environment 'staging'"),
+        (("run", "payment-api"), f"temporal: cannot be reached at {UNREACHABLE} (setting TEMPORAL__ADDRESS)"),
+        (("demo", "--scenario", "flood"), "'flood' is not one of 'bad-deploy'"),
+        (("demo", "--fast"), "No such option: --fast"),
+        (("dance",), "No such command 'dance'"),
+        (("show", "42"), "not an incident id: '42'; expected <environment>.<service>."),
+        (("show", INCIDENT), "temporal: cannot be reached"),
+        (("schema", "weather"), "'weather' is not one of 'snapshot'"),
+        (("incidents", "--limit", "0"), "--limit"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_exit_two(
+    arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = status_of(monkeypatch, *arguments)
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert said in err
+    assert err.startswith("commander: ")
+    assert (err.count("\n"), out) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("policy.toml", "min_confidence = 0", "policy.toml: min_confidence: Input should be greater than or equal"),
+        ("policy.toml", "max_looks = 0", "policy.toml: max_looks: Input should be greater than or equal to 1"),
+        ("policy.toml", 'settle = "soon"', "policy.toml: settle: "),
+        ("policy.toml", "[services.checkout]", "policy.toml: services.checkout: expected a service of the registry"),
+        ("policy.toml", "][", "policy.toml: not TOML"),
+        ("services.toml", "version = 1", "services.toml: service: Field required"),
+        ("services.toml", '[[service]]\nname = "Payment API"', "services.toml: service[0].name"),
+    ],
+)
+def test_a_malformed_file_is_named_with_its_key_and_what_was_expected(
+    file: str,
+    text: str,
+    said: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (home / file).write_text(text)
+    status = status_of(monkeypatch, "run", "payment-api")
+    err = capsys.readouterr().err
+    assert status == 2
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_setting_that_cannot_be_used_is_named_as_the_variable_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORKER__DRAIN", "5")
+    assert status_of(monkeypatch, "incidents") == 2
+    assert 'WORKER__DRAIN: expected a duration with its unit, such as "30s"' in capsys.readouterr().err
+
+
+def test_incidents_says_so_when_the_open_ones_are_not_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(monkeypatch, "incidents") == 1
+    assert "open incidents are not known: temporal: cannot be reached" in capsys.readouterr().err
+
+
+def test_doctor_says_of_each_system_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(monkeypatch, "doctor") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    for system in ("temporal", "store", "services", "analyst", "payment-api metrics"):
+        assert system in said
+    assert "TEMPORAL__ADDRESS" in said
+
+
+@pytest.mark.parametrize("name", ["snapshot", "decision", "policy", "evidence"])
+def test_every_published_schema_is_a_schema(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(monkeypatch, "schema", name) == 0
+    jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
+
+
+def test_without_a_command_the_commands_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of(monkeypatch) == 0
+    assert "doctor" in capsys.readouterr().out
