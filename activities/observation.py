@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from incident.errors import IntegrationError
-from incident.evidence import AlertsReport, DeploymentsReport, Evidence, LogsReport, MetricsReport, SourceState
+from incident.evidence import AlertsReport, DeploymentsReport, Evidence, LogsReport, MetricsReport, Source, SourceState
 from incident.ports import Services
 
 _Report = TypeVar("_Report", MetricsReport, LogsReport, AlertsReport, DeploymentsReport)
@@ -25,12 +25,31 @@ class Observer:
         Raises:
             UnknownServiceError: the registry has no such service.
         """
+        return await self._look(environment, service, limit, frozenset(Source))
+
+    async def pulse(self, environment: str, service: str, limit: timedelta) -> Evidence:
+        """Metrics and alerts only: what recovery is judged by. The other sources are empty.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        return await self._look(environment, service, limit, frozenset({Source.METRICS, Source.ALERTS}))
+
+    async def confirmation(self, environment: str, service: str, limit: timedelta) -> Evidence:
+        """Metrics and deployments only: what an action rests on. The other sources are empty and cannot delay it.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        return await self._look(environment, service, limit, frozenset({Source.METRICS, Source.DEPLOYMENTS}))
+
+    async def _look(self, environment: str, service: str, limit: timedelta, asked: frozenset[Source]) -> Evidence:
         known = self._services.connect(environment, service)
         metrics, logs, alerts, deployments = await asyncio.gather(
-            _read(known.metrics.read_metrics(), MetricsReport, limit),
-            _read(known.logs.read_logs(), LogsReport, limit),
-            _read(known.alerts.read_alerts(), AlertsReport, limit),
-            _read(known.deployments.read_deployments(), DeploymentsReport, limit),
+            _read(known.metrics.read_metrics, MetricsReport, limit, asked=Source.METRICS in asked),
+            _read(known.logs.read_logs, LogsReport, limit, asked=Source.LOGS in asked),
+            _read(known.alerts.read_alerts, AlertsReport, limit, asked=Source.ALERTS in asked),
+            _read(known.deployments.read_deployments, DeploymentsReport, limit, asked=Source.DEPLOYMENTS in asked),
         )
         return Evidence(
             service=service,
@@ -42,32 +61,15 @@ class Observer:
             deployments=deployments,
         )
 
-    async def pulse(self, environment: str, service: str, limit: timedelta) -> Evidence:
-        """Metrics and alerts only: what recovery is judged by. Logs and deployments are empty.
 
-        Raises:
-            UnknownServiceError: the registry has no such service.
-        """
-        known = self._services.connect(environment, service)
-        metrics, alerts = await asyncio.gather(
-            _read(known.metrics.read_metrics(), MetricsReport, limit),
-            _read(known.alerts.read_alerts(), AlertsReport, limit),
-        )
-        return Evidence(
-            service=service,
-            environment=environment,
-            collected_at=self._clock(),
-            metrics=metrics,
-            logs=LogsReport(source="not asked", state=SourceState.EMPTY),
-            alerts=alerts,
-            deployments=DeploymentsReport(source="not asked", state=SourceState.EMPTY),
-        )
-
-
-async def _read(reading: Awaitable[_Report], report: type[_Report], limit: timedelta) -> _Report:
+async def _read(
+    read: Callable[[], Awaitable[_Report]], report: type[_Report], limit: timedelta, *, asked: bool
+) -> _Report:
+    if not asked:
+        return report(source="not asked", state=SourceState.EMPTY)
     try:
         async with asyncio.timeout(limit.total_seconds()):
-            return await reading
+            return await read()
     except TimeoutError:
         problem = f"no answer within {limit.total_seconds():g} s"
         return report(source="unknown", state=SourceState.FAILED, problem=problem)

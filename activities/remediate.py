@@ -58,9 +58,7 @@ class FollowInput(Fact):
 class Remediate:
     """Starts rollbacks and follows them."""
 
-    def __init__(
-        self, services: Services, observer: Observer, ledger: Ledger, clock: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, services: Services, observer: Observer, ledger: Ledger, clock: Callable[[], datetime]) -> None:
         self._services = services
         self._observer = observer
         self._ledger = ledger
@@ -80,7 +78,7 @@ class Remediate:
         if run := await target.find(order.correlation_id):
             _log.info("rollback.found", correlation_id=order.correlation_id, state=run.state)
             return await self._kept(order, run)
-        now = await self._observer.context(order.environment, order.service, task.policy.source_timeout)
+        now = await self._observer.confirmation(order.environment, order.service, task.policy.source_timeout)
         if refusal := await self._refusal(task, now):
             _log.info("rollback.refused", reasons=refusal.refused, void=refusal.void)
             return refusal

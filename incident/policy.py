@@ -64,7 +64,7 @@ class Policy(Fact):
         default=timedelta(seconds=15), ge=timedelta(0), description="between two looks at the service"
     )
     max_looks: int = Field(
-        default=40, ge=1, le=1000, description="looks at the service before the incident closes; at least 1"
+        default=40, ge=1, le=500, description="looks at the service before the incident closes; at least 1"
     )
     source_timeout: Duration = Field(
         default=timedelta(seconds=10), gt=timedelta(0), le=timedelta(seconds=25), description="for each source"

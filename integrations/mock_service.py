@@ -34,6 +34,8 @@ from integrations.http import Reply, fetch_json
 SYSTEM = "mock-service"
 MAX_LINES = 50
 """Log lines in a report: the newest."""
+MAX_ITEMS = 100
+"""Alerts, and deployments, in a report: so that the evidence stays far below Temporal's 2 MB for one payload."""
 MAX_MESSAGE = 2000
 """Characters of a text that is passed on."""
 
@@ -176,16 +178,17 @@ class MockPaymentApi:
         )
 
     async def read_alerts(self) -> AlertsReport:
-        """The alerts; whatever is not said to be resolved still fires."""
+        """The alerts, firing ones first; whatever is not said to be resolved still fires."""
         page = await self._read("/alerts", _AlertPage)
-        return AlertsReport(source=SYSTEM, state=_state(page.alerts), alerts=tuple(map(_alert, page.alerts)))
+        alerts = sorted(map(_alert, page.alerts), key=lambda alert: alert.state is AlertState.RESOLVED)
+        return AlertsReport(source=SYSTEM, state=_state(alerts), alerts=tuple(alerts[:MAX_ITEMS]))
 
     async def read_deployments(self) -> DeploymentsReport:
         """The history as the service tells it."""
         page = await self._read("/deployment/status", _Status)
         live = [release for release in page.history if release.live]
         only = live[0] if len(live) == 1 else None
-        known = tuple(_deployment(release, only) for release in page.history)
+        known = tuple(_deployment(release, only) for release in page.history[-MAX_ITEMS:])
         return DeploymentsReport(source=SYSTEM, state=_state(known), deployments=known)
 
     async def find(self, correlation_id: str) -> RollbackRun | None:

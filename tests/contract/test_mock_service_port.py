@@ -11,7 +11,7 @@ from incident.errors import PermanentError, TransientError
 from incident.evidence import AlertState, Health, Metric, SourceState
 from incident.ledger import RollbackRun, RunState
 from integrations.http import HttpSettings, build_client
-from integrations.mock_service import MAX_LINES, MAX_MESSAGE, MockPaymentApi
+from integrations.mock_service import MAX_ITEMS, MAX_LINES, MAX_MESSAGE, MockPaymentApi
 from tests import builders
 
 AT = "2026-11-24T14:00:00.000Z"
@@ -362,3 +362,13 @@ async def test_the_correlation_id_is_asked_for_as_one_value() -> None:
     await _api(handler).find("ic-1&correlation_id=#x")
 
     assert dict(asked[0].params) == {"correlation_id": "ic-1&correlation_id=#x"}
+
+
+async def test_a_flood_of_alerts_is_capped_and_the_firing_ones_stay() -> None:
+    alert = {"incident_key": "k", "summary": "slow", "severity": "error", "created_at": AT}
+    flood = [{**alert, "status": "resolved"}] * (MAX_ITEMS + 20) + [{**alert, "status": "triggered"}] * 3
+
+    report = await _answers({"alerts": flood}).read_alerts()
+
+    assert len(report.alerts) == MAX_ITEMS
+    assert len(report.firing) == 3

@@ -45,7 +45,7 @@ def test_by_default_nobody_may_approve_and_recovery_takes_three_good_looks() -> 
         ("min_confidence = 80", "min_confidence", "less than or equal to 1 (got 80)"),
         ("min_confidence = nan", "min_confidence", "Input should be"),
         ("max_looks = 0", "max_looks", "greater than or equal to 1 (got 0)"),
-        ("max_looks = 1001", "max_looks", "less than or equal to 1000 (got 1001)"),
+        ("max_looks = 501", "max_looks", "less than or equal to 500 (got 501)"),
         ("max_looks = 2.5", "max_looks", "valid integer"),
         ("[recovery]\nstable_looks = 0", "recovery.stable_looks", "greater than or equal to 1 (got 0)"),
         ("[recovery]\nerror_rate_below = 0", "recovery.error_rate_below", "greater than 0 (got 0)"),
