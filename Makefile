@@ -33,6 +33,10 @@ check: .venv/.installed  ## lint, format, types, import rules
 bench: .venv/.installed  ## what the durability costs, as ratios in one run
 	$(BIN)/python -m bench
 
+.PHONY: histories
+histories: .venv/.installed  ## record the replay histories anew, after a deliberate change of the workflow's order
+	$(BIN)/python -m tests.replay.record
+
 .PHONY: lock
 lock: .venv/.installed  ## rewrite the hashed locks from pyproject.toml; UPGRADE=1 takes newer versions
 	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(if $(UPGRADE),--upgrade) --output-file requirements.lock

@@ -28,7 +28,7 @@ from integrations.mock_service import MockPaymentApi
 from integrations.openai import OpenAIAnalyst
 from integrations.openai import build_client as build_openai_client
 from integrations.store import SqlStore
-from worker.settings import AnalystKind, Settings, Versioning, WorkerSettings
+from worker.settings import AnalystKind, Settings, Versioning, WorkerSettings, as_variable
 from workflows.incident import IncidentWorkflow
 from workflows.names import DEPLOYMENT, TASK_QUEUE
 from workflows.record import LateRecordWorkflow
@@ -128,7 +128,11 @@ def _analyst(settings: Settings, rules: RulesAnalyst) -> ports.Analyst:
     kind = settings.worker.analyst
     if kind is AnalystKind.RULES or (kind is AnalystKind.AUTO and settings.openai.api_key is None):
         return rules
-    return OpenAIAnalyst(build_openai_client(settings.openai), settings.openai)
+    try:
+        client = build_openai_client(settings.openai)
+    except ConfigurationError as error:
+        raise ConfigurationError(*map(as_variable, error.lines)) from error
+    return OpenAIAnalyst(client, settings.openai)
 
 
 def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:

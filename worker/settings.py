@@ -88,11 +88,11 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [_variable(line) for line in field_errors(error)]
-        raise ConfigurationError(*lines) from error
+        raise ConfigurationError(*map(as_variable, field_errors(error))) from error
 
 
-def _variable(line: str) -> str:
+def as_variable(line: str) -> str:
+    """An error's line with the setting's path, `openai.api_key`, spelt as the variable that sets it."""
     path, _, problem = line.partition(": ")
     return f"{path.replace('.', '__').upper()}: {problem}"
 
