@@ -45,7 +45,7 @@ class _Guard(ActivityInboundInterceptor):
             raise _application_error(error) from None
         except Exception as error:  # noqa: BLE001 - whatever broke must not reach a history unredacted
             _log.exception("activity.broke", attempt=info.attempt)
-            raise ApplicationError(redact(f"{type(error).__name__}: {error}"), type=type(error).__name__) from None
+            raise ApplicationError(redact(str(error)), type=type(error).__name__) from None
         finally:
             if beating:
                 beating.cancel()
@@ -56,8 +56,8 @@ class _Guard(ActivityInboundInterceptor):
 
 async def _beat(noticed_within: timedelta) -> None:
     while True:
-        activity.heartbeat()
         await asyncio.sleep(noticed_within.total_seconds() / _BEATS_PER_TIMEOUT)
+        activity.heartbeat()
 
 
 def _application_error(error: IntegrationError) -> ApplicationError:

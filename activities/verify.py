@@ -19,15 +19,17 @@ class VerifyInput(Fact):
     service: str
     before: Look
     looks: tuple[Look, ...]
+    times: int = 1
+    """How often to look at the most: more than once where there is no pause between two looks."""
     thresholds: Thresholds
     limits: RecoveryLimits
     source_timeout: timedelta
 
 
 class Verified(Fact):
-    """One more look, and how the service is judged with it."""
+    """The new looks, oldest first, and how the service is judged with them."""
 
-    look: Look
+    looks: tuple[Look, ...]
     recovery: Recovery
 
 
@@ -39,11 +41,15 @@ class Verify:
 
     @activity.defn(name="verify.look")
     async def look(self, order: VerifyInput) -> Verified:
-        """The new look, and the classification that follows from all of them.
+        """The new looks, and the classification that follows from all; no more than it takes to settle that.
 
         Raises:
             UnknownServiceError: the registry has no such service.
         """
-        evidence = await self._observer.pulse(order.environment, order.service, order.source_timeout)
-        look = look_at(evidence, assess(evidence, order.thresholds))
-        return Verified(look=look, recovery=classify(order.before, (*order.looks, look), order.limits))
+        looks: tuple[Look, ...] = ()
+        recovery = classify(order.before, order.looks, order.limits)
+        while len(looks) < order.times and not recovery.settled:
+            evidence = await self._observer.pulse(order.environment, order.service, order.source_timeout)
+            looks = (*looks, look_at(evidence, assess(evidence, order.thresholds)))
+            recovery = classify(order.before, (*order.looks, *looks), order.limits)
+        return Verified(looks=looks, recovery=recovery)

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Sequence
 from types import FrameType
 
 import typer
@@ -9,24 +10,30 @@ import typer
 from commander.app import app
 from incident.errors import ConfigurationError, IntegrationError
 from integrations.telemetry import configure_logging
+from integrations.temporal import leave
 
 _CANNOT = 2
 _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Runs the command line and exits."""
+    """Runs the command line and ends the process."""
+    leave(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit status of the command line `arguments`."""
     configure_logging("WARNING")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        status = app(arguments or ["--help"], standalone_mode=False)
     except typer.TyperException as error:
         status = _complain(error.format_message().replace("Value error, ", ""))
     except (ConfigurationError, IntegrationError, ValueError) as error:
         status = _complain(str(error))
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
-    sys.exit(status)
+    return int(status or 0)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

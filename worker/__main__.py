@@ -12,7 +12,7 @@ from temporalio.runtime import Runtime
 from incident.errors import ConfigurationError, IntegrationError
 from integrations.http import build_client
 from integrations.telemetry import configure_logging
-from integrations.temporal import connect, runtime_with_metrics
+from integrations.temporal import connect, leave, runtime_with_metrics
 from worker.bootstrap import build_ports, build_worker, load_registry
 from worker.health import build_server
 from worker.settings import Settings, load_settings
@@ -21,14 +21,15 @@ _log = structlog.get_logger()
 _PROBE = timedelta(seconds=2)
 
 
-def main() -> None:
-    """Exit 0 after SIGTERM or SIGINT, 2 where the settings or a system they name cannot be used."""
+def main() -> int:
+    """0 after SIGTERM or SIGINT, 2 where the settings or a system they name cannot be used."""
     try:
         asyncio.run(_serve(load_settings()))
     except (ConfigurationError, IntegrationError) as error:
-        sys.exit(_complain(error))
+        return _complain(error)
     except OSError as error:
-        sys.exit(_complain(f"WORKER__HEALTH_BIND: cannot listen there: {error.strerror}"))
+        return _complain(f"WORKER__HEALTH_BIND: cannot listen there: {error.strerror}")
+    return 0
 
 
 def _complain(problem: object) -> int:
@@ -69,4 +70,4 @@ async def _ready(client: Client) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    leave(main())

@@ -3,7 +3,7 @@
 import asyncio
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.analyze import AnalystChoice, Analyze, Analyzed, AnalyzeInput, JudgeInput
@@ -130,22 +130,27 @@ class Crew:
         except ActivityError as error:
             return run.model_copy(update={"detail": why(error)})
 
-    async def look(self, before: Look, number: int) -> Verified | None:
-        """One more look at the service; `None` where nobody could look."""
+    async def look(self, before: Look) -> Verified | None:
+        """One more look at the service, or as many as settle it where no pause is between them.
+
+        `None` where nobody could look.
+        """
         policy = self._dossier.policy
+        taken = len(self._dossier.looks)
         order = VerifyInput(
             incident_id=self._dossier.incident_id,
             environment=self._dossier.environment,
             service=self._dossier.service,
             before=before,
             looks=tuple(self._dossier.looks[-policy.recovery.stable_looks :]),
+            times=1 if policy.look_every else min(policy.recovery.stable_looks, policy.max_looks - taken),
             thresholds=policy.thresholds,
             limits=policy.recovery,
             source_timeout=policy.source_timeout,
         )
         try:
             return await workflow.execute_activity_method(
-                Verify.look, order, summary=f"look {number} of at most {policy.max_looks}", **options.READ
+                Verify.look, order, summary=f"look {taken + 1} of at most {policy.max_looks}", **options.READ
             )
         except ActivityError:
             return None
@@ -153,10 +158,10 @@ class Crew:
     async def keep(self, snapshot: Snapshot) -> bool:
         """Whether the snapshot was written."""
         try:
-            await workflow.execute_activity_method(
+            await workflow.execute_local_activity_method(
                 Record.save, snapshot, summary=f"snapshot: {snapshot.outcome}", **options.KEEP
             )
-        except ActivityError:
+        except FailureError:  # a local activity's failure comes without ActivityError around it
             return False
         return True
 

@@ -91,10 +91,9 @@ class IncidentWorkflow:
         except _EndedByPersonError:
             self._note(f"ended by {self._dossier.cancelled_by} before anything was done")
             return await self._close(Outcome.CANCELLED)
-        outcome = await self._conclude(seen, verdict)
         self._closing = True
         await silence
-        return await self._close(outcome)
+        return await self._close(await self._conclude(seen, verdict))
 
     async def _detect(self) -> Detection:
         self._enter(Stage.DETECTING, f"asked by {self._dossier.trigger.source}")
@@ -256,17 +255,21 @@ class IncidentWorkflow:
     async def _verify(self, seen: Detection) -> None:
         policy = self._dossier.policy
         before = look_at(seen.evidence, seen.assessment)
-        self._enter(Stage.SETTLING)
-        await self._pause(policy.settle, "let the service settle")
+        if policy.settle:
+            self._enter(Stage.SETTLING)
+            await self._pause(policy.settle, "let the service settle")
+        self._stop_if_ended()
         self._enter(Stage.VERIFYING)
-        for number in range(1, policy.max_looks + 1):
-            if number > 1:
+        attempts = 0
+        while attempts < policy.max_looks:
+            if attempts:
                 await self._pause(policy.look_every, "until the next look")
-            verified = await self._crew.look(before, number)
+            verified = await self._crew.look(before)
+            attempts += len(verified.looks) if verified else 1
             if verified is None:
-                self._note(f"look {number}: nobody could look")
+                self._note(f"look {attempts}: nobody could look")
                 continue
-            self._dossier.looks.append(verified.look)
+            self._dossier.looks += verified.looks
             self._dossier.recovery = verified.recovery
             workflow.set_current_details(showing.details(self._dossier))
             if verified.recovery.settled:
@@ -284,7 +287,7 @@ class IncidentWorkflow:
             self._page(seen, f"{said} after {len(self._dossier.looks)} looks")
         if recovery and verdict.course is not Course.WATCH:
             before = look_at(seen.evidence, seen.assessment)
-            self._people.tell(
+            await self._people.tell_last(
                 wording.report(
                     self._dossier.incident_id, seen.evidence, before, self._dossier.looks, recovery, self._done()
                 )

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.notify import Notify, ResolveInput
@@ -29,6 +29,17 @@ class People:
     def tell(self, message: ChatMessage) -> None:
         """Posts `message` to the chat."""
         self._under_way.append(asyncio.create_task(self._post(message)))
+
+    async def tell_last(self, message: ChatMessage) -> None:
+        """Posts a message that nothing waits behind: at once if the chat answers at once, else like any other."""
+        try:
+            await workflow.execute_local_activity_method(
+                Notify.chat, message, summary=f"chat: {message.kind}", **options.TELL_AT_ONCE
+            )
+        except FailureError:  # a local activity's failure comes without ActivityError around it
+            self.tell(message)
+        else:
+            self._keep(Channel.CHAT, message.kind, message.title, message.text)
 
     def page(self, evidence: Evidence, severity: Severity, summary: str, why: str) -> None:
         """Wakes the person on call; once for each incident."""
@@ -72,6 +83,9 @@ class People:
             await work
         except ActivityError as error:
             problem = str(error.cause or error)
+        self._keep(channel, kind, title, text, problem)
+
+    def _keep(self, channel: Channel, kind: ChatKind, title: str, text: str, problem: str = "") -> None:
         self._dossier.notifications.append(
             Notification(
                 channel=channel,

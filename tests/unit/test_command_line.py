@@ -1,13 +1,12 @@
 """Bad input to the command line: one clear line, exit 2, no traceback."""
 
 import json
-import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from commander.__main__ import main
+from commander.__main__ import run
 
 UNREACHABLE = "127.0.0.1:9"
 REGISTRY = """
@@ -26,13 +25,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def status_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["commander", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -49,9 +41,9 @@ def status_of(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_two(
-    arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status = status_of(monkeypatch, *arguments)
+    status = run(arguments)
     out, err = capsys.readouterr()
     assert status == 2
     assert said in err
@@ -76,11 +68,10 @@ def test_a_malformed_file_is_named_with_its_key_and_what_was_expected(
     text: str,
     said: str,
     home: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (home / file).write_text(text)
-    status = status_of(monkeypatch, "run", "payment-api")
+    status = run(["run", "payment-api"])
     err = capsys.readouterr().err
     assert status == 2
     assert said in err
@@ -91,21 +82,17 @@ def test_a_setting_that_cannot_be_used_is_named_as_the_variable_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WORKER__DRAIN", "5")
-    assert status_of(monkeypatch, "incidents") == 2
+    assert run(["incidents"]) == 2
     assert 'WORKER__DRAIN: expected a duration with its unit, such as "30s"' in capsys.readouterr().err
 
 
-def test_incidents_says_so_when_the_open_ones_are_not_known(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert status_of(monkeypatch, "incidents") == 1
+def test_incidents_says_so_when_the_open_ones_are_not_known(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["incidents"]) == 1
     assert "open incidents are not known: temporal: cannot be reached" in capsys.readouterr().err
 
 
-def test_doctor_says_of_each_system_what_is_wrong(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert status_of(monkeypatch, "doctor") == 1
+def test_doctor_says_of_each_system_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor"]) == 1
     said = " ".join(capsys.readouterr().out.split())
     for system in ("temporal", "store", "services", "analyst", "payment-api metrics"):
         assert system in said
@@ -113,15 +100,11 @@ def test_doctor_says_of_each_system_what_is_wrong(
 
 
 @pytest.mark.parametrize("name", ["snapshot", "decision", "policy", "evidence"])
-def test_every_published_schema_is_a_schema(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert status_of(monkeypatch, "schema", name) == 0
+def test_every_published_schema_is_a_schema(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema", name]) == 0
     jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
 
 
-def test_without_a_command_the_commands_are_listed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert status_of(monkeypatch) == 0
+def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
     assert "doctor" in capsys.readouterr().out

@@ -1,0 +1,97 @@
+"""`python -m bench`: what durability costs, as tables, or with --json as one JSON document. It enforces no bar."""
+
+import argparse
+import asyncio
+import json
+import logging
+import time
+from datetime import timedelta
+from functools import partial
+
+import structlog
+from rich.console import Console
+
+from bench.bare import BarePipeline
+from bench.fakes import build_world
+from bench.measure import Load, Once, Spread, take_rates, take_times
+from bench.report import show
+from bench.results import Results, compare
+from bench.stack import Stack, running
+from incident.policy import Policy, RecoveryLimits
+
+_AT_ONCE = timedelta(0)
+_DEFAULT = Policy(settle=_AT_ONCE, look_every=_AT_ONCE)
+_ONE_LOOK = Policy(settle=_AT_ONCE, look_every=_AT_ONCE, recovery=RecoveryLimits(stable_looks=1))
+_WARM_UP = 3
+_TIMES = (60, timedelta(seconds=45))
+_RATES = (6, timedelta(seconds=60))
+"""The most rounds, and after how long none begins any more: together under three minutes on two busy cores."""
+_INCIDENTS, _NO_OPS = 100, 200
+"""In flight."""
+_LATENCY, _THROUGHPUT = (6, 4), (0.3, 0.5)
+"""Bar and goal."""
+
+
+async def measure() -> Results:
+    """Takes every measurement; about two minutes."""
+    begun = time.monotonic()
+    async with running() as stack:
+        rows = _rows(stack)
+        await take_times(rows, _WARM_UP, _TIMES[1])
+        times = await take_times(rows, *_TIMES)
+        rates = await take_rates(_loads(stack), *_RATES)
+        history = await stack.history(await stack.incident(_DEFAULT))
+    no_op, no_ops = times["no-op workflow"], rates["no-op workflow"]
+    return Results(
+        milliseconds={name: Spread.of([each * 1000 for each in taken]) for name, taken in times.items()},
+        per_second={name: Spread.of(taken) for name, taken in rates.items()},
+        bars=(
+            compare("latency", times["P0 incident"], no_op, _LATENCY),
+            compare("latency, one look", times["P0 incident, one look"], no_op, _LATENCY),
+            compare("latency, both eager", times["P0 incident, eager"], times["no-op workflow, eager"], _LATENCY),
+            compare("throughput", rates["P0 incident"], no_ops, _THROUGHPUT),
+            compare("throughput, one look", rates["P0 incident, one look"], no_ops, _THROUGHPUT),
+        ),
+        history=history,
+        took=time.monotonic() - begun,
+    )
+
+
+def _rows(stack: Stack) -> dict[str, Once]:
+    bare = BarePipeline(build_world())
+    return {
+        "bare asyncio pipeline": lambda: bare.run(stack.next_name("bare"), _DEFAULT),
+        "no-op workflow": stack.no_op,
+        "P0 incident": partial(stack.incident, _DEFAULT),
+        "P0 incident, one look": partial(stack.incident, _ONE_LOOK),
+        "P0 incident, from the desk": partial(stack.incident_from_desk, _DEFAULT),
+        "no-op workflow, eager": partial(stack.no_op, eager=True),
+        "P0 incident, eager": partial(stack.incident, _DEFAULT, eager=True),
+    }
+
+
+def _loads(stack: Stack) -> dict[str, Load]:
+    return {
+        "no-op workflow": Load(stack.no_op, _NO_OPS),
+        "P0 incident": Load(partial(stack.incident, _DEFAULT), _INCIDENTS),
+        "P0 incident, one look": Load(partial(stack.incident, _ONE_LOOK), _INCIDENTS),
+    }
+
+
+def main() -> None:
+    """Exit 0 whatever the numbers say."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    console = Console(stderr=options.json)
+    with console.status("measuring; about two minutes"):
+        results = asyncio.run(measure())
+    if options.json:
+        print(json.dumps(results.as_json(), indent=2))
+    else:
+        show(results, console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""A world that answers at once: every service has a bad deployment live, and a rollback mends it in no time.
+
+A look gives what the mock payment-api gives: eight readings, ten log lines, two alerts, three deployments.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from incident.evidence import (
+    Alert,
+    AlertsReport,
+    AlertState,
+    Deployment,
+    DeploymentsReport,
+    Health,
+    LogLine,
+    LogsReport,
+    Metric,
+    MetricsReport,
+    Reading,
+    SourceState,
+)
+from incident.ledger import Remediation, RollbackOrder, RollbackRun, RunState
+from incident.messages import ChatMessage, Page
+from incident.rules import RulesAnalyst
+from incident.snapshot import Snapshot
+from worker.bootstrap import ConnectedService, Ports
+
+_SOURCE = "bench"
+_GOOD, _BAD = 100, 101
+_HEALTHY = {
+    Metric.ERROR_RATE: 0.006,
+    Metric.P50_LATENCY: 81.9,
+    Metric.P95_LATENCY: 131.0,
+    Metric.P99_LATENCY: 186.5,
+    Metric.REQUESTS_PER_SECOND: 108.8,
+    Metric.CPU_USAGE: 0.423,
+    Metric.MEMORY_USAGE: 0.504,
+    Metric.ACTIVE_CONNECTIONS: 116.0,
+}
+_DEGRADED = {**_HEALTHY, Metric.ERROR_RATE: 0.155, Metric.P95_LATENCY: 850.0, Metric.P99_LATENCY: 1200.0}
+_LINES = 10
+
+
+def build_world() -> Ports:
+    """Ports of such a world; it knows every service that it is asked for."""
+    rules, memory = RulesAnalyst(), Memory()
+    return Ports(
+        services=AnyService(), analyst=rules, rules=rules, chat=Silent(), pager=Silent(), store=memory, ledger=memory
+    )
+
+
+class Patient:
+    """One service: all four sources and the rollback target."""
+
+    def __init__(self) -> None:
+        self._run: RollbackRun | None = None
+        self._sick_since = datetime.now(UTC) - timedelta(minutes=8)
+
+    async def read_metrics(self) -> MetricsReport:
+        """Bad readings before the rollback, good ones after it."""
+        healthy = self._run is not None
+        values = _HEALTHY if healthy else _DEGRADED
+        return MetricsReport(
+            source=_SOURCE,
+            state=SourceState.OK,
+            readings=tuple(
+                Reading(id=f"metric:{metric}", metric=metric, value=value) for metric, value in values.items()
+            ),
+            health=Health.HEALTHY if healthy else Health.DEGRADED,
+            deployment_id=self._live,
+        )
+
+    async def read_logs(self) -> LogsReport:
+        """Ten lines."""
+        lines = tuple(
+            LogLine(
+                id=f"log:{number}",
+                at=self._sick_since + timedelta(seconds=30 * number),
+                level="ERROR",
+                message="payment provider refused the charge",
+                error_type="ProviderError",
+                deployment_id=_BAD,
+            )
+            for number in range(1, _LINES + 1)
+        )
+        return LogsReport(source=_SOURCE, state=SourceState.OK, lines=lines)
+
+    async def read_alerts(self) -> AlertsReport:
+        """Two firing alerts, none after the rollback."""
+        if self._run:
+            return AlertsReport(source=_SOURCE, state=SourceState.EMPTY)
+        alerts = tuple(
+            Alert(
+                id=f"alert:{name}",
+                summary=f"{name} is over its limit",
+                severity="critical",
+                state=AlertState.FIRING,
+                started_at=self._sick_since + timedelta(minutes=2),
+            )
+            for name in ("error rate", "latency")
+        )
+        return AlertsReport(source=_SOURCE, state=SourceState.OK, alerts=alerts)
+
+    async def read_deployments(self) -> DeploymentsReport:
+        """A good deployment of a day ago, the bad one, and one from before."""
+        return DeploymentsReport(
+            source=_SOURCE,
+            state=SourceState.OK,
+            deployments=tuple(
+                Deployment(
+                    id=f"deployment:{number}",
+                    deployment_id=number,
+                    revision=f"c0ffee{number}",
+                    message="Move payments to the new provider",
+                    live=number == self._live,
+                    activated_at=self._sick_since - age,
+                    once_healthy=number != _BAD,
+                )
+                for number, age in ((99, timedelta(days=3)), (_GOOD, timedelta(days=1)), (_BAD, timedelta()))
+            ),
+        )
+
+    async def find(self, correlation_id: str) -> RollbackRun | None:
+        """The rollback, once it was made."""
+        return self._run if self._run and self._run.correlation_id == correlation_id else None
+
+    async def start(self, order: RollbackOrder) -> RollbackRun:
+        """Mends the service."""
+        self._run = RollbackRun(correlation_id=order.correlation_id, state=RunState.SUCCEEDED)
+        return self._run
+
+    async def look(self, run: RollbackRun) -> RollbackRun:
+        """It has ended long ago."""
+        return run
+
+    @property
+    def _live(self) -> int:
+        return _GOOD if self._run else _BAD
+
+
+class AnyService:
+    """Every service of every environment."""
+
+    def __init__(self) -> None:
+        self._patients: dict[tuple[str, str], ConnectedService] = {}
+
+    def connect(self, environment: str, service: str) -> ConnectedService:
+        """That service, sick when it is first asked for."""
+        key = environment, service
+        if key not in self._patients:
+            patient = Patient()
+            self._patients[key] = ConnectedService(patient, patient, patient, patient, patient)
+        return self._patients[key]
+
+
+class Silent:
+    """Chat and pager without anybody there."""
+
+    async def post(self, message: ChatMessage) -> None:
+        """Nobody reads it."""
+
+    async def page(self, page: Page) -> None:
+        """Nobody wakes."""
+
+    async def resolve(self, key: str) -> None:
+        """Nobody woke."""
+
+
+class Memory:
+    """Store and ledger."""
+
+    def __init__(self) -> None:
+        self._snapshots: dict[str, Snapshot] = {}
+        self._remediations: dict[str, Remediation] = {}
+        self._of_service: dict[tuple[str, str], list[str]] = {}
+
+    async def save(self, snapshot: Snapshot) -> None:
+        """Keeps `snapshot`."""
+        self._snapshots[snapshot.incident_id] = snapshot
+
+    async def load(self, incident_id: str) -> Snapshot | None:
+        """The snapshot of that incident."""
+        return self._snapshots.get(incident_id)
+
+    async def newest(self, limit: int) -> tuple[Snapshot, ...]:
+        """The snapshots that were kept last."""
+        return tuple(reversed(self._snapshots.values()))[:limit]
+
+    async def begin(self, remediation: Remediation) -> None:
+        """Enters `remediation`."""
+        if remediation.correlation_id not in self._remediations:
+            self._remediations[remediation.correlation_id] = remediation
+            service = remediation.environment, remediation.service
+            self._of_service.setdefault(service, []).append(remediation.correlation_id)
+
+    async def finish(self, correlation_id: str, state: RunState) -> None:
+        """Sets the state of that remediation."""
+        known = self._remediations[correlation_id]
+        self._remediations[correlation_id] = known.model_copy(update={"state": state})
+
+    async def of_service(self, environment: str, service: str, limit: int) -> tuple[Remediation, ...]:
+        """The service's remediations, newest first."""
+        mine = self._of_service.get((environment, service), [])
+        return tuple(self._remediations[each] for each in reversed(mine[-limit:]))

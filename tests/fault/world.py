@@ -1,0 +1,318 @@
+"""One stack of real processes for all fault cases, and one incident on it for each."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import httpx
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowHandle
+
+from activities.observation import Observer
+from commander.stack import EmbeddedStack, StackPlan, StackPorts
+from incident.anomalies import assess
+from incident.dossier import Trigger
+from incident.ledger import Remediation
+from incident.policy import Policy
+from incident.severity import Severity
+from incident.snapshot import Snapshot
+from integrations.http import HttpSettings, build_client, fetch_json
+from integrations.store import SqlStore, StoreSettings
+from tests.fault import processes
+from tests.fault.fuse import Fuse
+from tests.fault.worker import FUSE_DIRECTORY
+from worker.bootstrap import ConfiguredServices, load_registry
+from worker.settings import Settings, child_environment
+from workflows.desk import IncidentDesk
+from workflows.incident import IncidentWorkflow
+from workflows.messages import ApprovalAnswer, IncidentRequest
+
+SERVICE, ENVIRONMENT = "payment-api", "production"
+PATIENCE = timedelta(seconds=90)
+"""How long anything may take on a busy machine."""
+BRISK = Policy(
+    settle=timedelta(seconds=0.5),
+    look_every=timedelta(seconds=0.25),
+    max_looks=200,
+    page_after=timedelta(minutes=10),
+    approve_within=timedelta(minutes=10),
+)
+"""Waits that are short, but are waits."""
+_ROOT = Path(__file__).parents[2]
+_HOLDS = 3
+"""Looks in a row that must say P0 before the incident is opened."""
+
+
+async def until(holds: Callable[[], bool | Awaitable[bool]], what: str, within: timedelta = PATIENCE) -> None:
+    """Returns once `holds`; fails, saying `what` did not come about, if that takes longer than `within`."""
+    try:
+        async with asyncio.timeout(within.total_seconds()):
+            while True:
+                answer = holds()
+                if answer if isinstance(answer, bool) else await answer:
+                    return
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not within {within}: {what}") from None
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One incident, and where its part of the patient's journal begins."""
+
+    incident_id: str
+    workflow_id: str
+    run_id: str
+    journal_before: int
+
+
+class World:
+    """The stack, and what a test does to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.store_directory = directory / "store"
+        store_url = f"sqlite:///{self.store_directory / 'incidents.db'}"
+        self.fuse = Fuse(directory)
+        self.store = SqlStore(StoreSettings(url=store_url))
+        worker = {
+            "PYTHONPATH": str(_ROOT),
+            "STORE__URL": store_url,
+            "WORKER__ANALYST": "rules",
+            "WORKER__STICKY_TIMEOUT": "500ms",
+            FUSE_DIRECTORY: str(directory),
+        }
+        self._plan = StackPlan(
+            directory=directory,
+            ports=StackPorts.free(),
+            database=directory / "temporal.db",
+            mock={"MOCK_PROFILE": "live", "MOCK_RAMP_SECONDS": "0.3", "MOCK_ALERT_AFTER_SECONDS": "0.2"},
+            worker=worker,
+            worker_module="tests.fault.worker",
+        )
+        self.stack = EmbeddedStack(self._plan)
+        self._http = build_client(HttpSettings())
+        self._hired: list[asyncio.subprocess.Process] = []
+
+    async def __aenter__(self) -> Self:
+        await self.stack.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._dismiss()
+        await self.stack.__aexit__(kind, error, trace)
+        await self._http.aclose()
+        await self.store.close()
+
+    # What a case begins with.
+
+    async def put_right(self) -> None:
+        """As if nothing had happened yet, whatever the last case left behind."""
+        self.fuse.disarm()
+        await self._dismiss()
+        for name in ("mock", "worker"):
+            if self.alive(name):
+                self.signal(name, signal.SIGCONT)
+        if not self.alive("temporal"):
+            await self.stack.start_temporal()
+        if not self.alive("worker"):
+            await self.stack.start_worker()
+        desk = IncidentDesk(self.stack.client)
+        for each in await desk.all_open():
+            await self.stack.client.get_workflow_handle(each.workflow_id, run_id=each.run_id).terminate("case over")
+        await self._post("/demo/reset")
+        await until(self._says(Severity.P3), "the service is well")
+
+    async def incident(self, policy: Policy = BRISK, outside_analyst: str = "") -> Incident:
+        """A new incident of a bad deployment."""
+        await self._post("/demo/trigger-incident")
+        held = 0
+        while held < _HOLDS:
+            await until(self._says(Severity.P0), "the service is ill")
+            held += 1
+        journal_before = len(await self.journal())
+        request = IncidentRequest(
+            service=SERVICE,
+            environment=ENVIRONMENT,
+            policy=policy,
+            trigger=Trigger(source="fault test", trigger_id=uuid4().hex),
+            outside_analyst=outside_analyst,
+        )
+        joined, handle = await IncidentDesk(self.stack.client).open(request)
+        assert joined.opened, "another incident is open"
+        run_id = handle.first_execution_run_id or handle.result_run_id or handle.run_id
+        return Incident(joined.incident_id, handle.id, run_id or "", journal_before)
+
+    # What may happen to the parts.
+
+    async def until_killed(self, name: str = "worker") -> None:
+        """Returns once the fuse has killed the part."""
+        await until(lambda: self.fuse.burnt and not self.alive(name), f"the fuse kills the {name}")
+
+    async def until_frozen(self, name: str = "worker") -> None:
+        """Returns once the fuse has frozen the part."""
+        pid = self.stack.pid(name)
+        await until(lambda: self.fuse.burnt and processes.frozen(pid), f"the fuse freezes the {name}")
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Sends a signal to a part that runs."""
+        os.kill(self.stack.pid(name), number)
+
+    def alive(self, name: str) -> bool:
+        """Whether the part runs."""
+        return self.stack._children[name].returncode is None
+
+    async def hire(self, module: str, **environment: str) -> asyncio.subprocess.Process:
+        """One more worker, ready; it is dismissed when the next case begins."""
+        port = StackPorts.free().health
+        log_name = f"hired-{len(self._hired)}-{port}.log"
+        variables = {
+            "TEMPORAL__ADDRESS": self.stack.temporal.address,
+            "SERVICES_FILE": str(self.stack.services_file),
+            "WORKER__HEALTH_BIND": f"127.0.0.1:{port}",
+            **self._plan.worker,
+            **environment,
+        }
+        with (self.directory / log_name).open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", module),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=child_environment(**variables),
+                start_new_session=True,
+            )
+        self._hired.append(process)
+        await until(lambda: self._ready(port), f"a hired worker is ready; see {log_name}")
+        return process
+
+    def logs(self) -> str:
+        """Everything that any part has written."""
+        return "\n".join(path.read_text(encoding="utf-8") for path in sorted(self.directory.glob("*.log")))
+
+    # What can be seen of an incident.
+
+    async def closed(self, incident: Incident) -> Snapshot:
+        """The incident's result."""
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            return await self.handle(incident).result()
+
+    def handle(self, incident: Incident) -> WorkflowHandle[IncidentWorkflow, Snapshot]:
+        """Its workflow, over a connection to the server that runs now."""
+        client = self.stack.client
+        return client.get_workflow_handle_for(IncidentWorkflow.run, incident.workflow_id, run_id=incident.run_id)
+
+    async def until_timer(self, incident: Incident, summary: str) -> HistoryEvent:
+        """The event of a timer of that summary being started."""
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            async for event in self.handle(incident).fetch_history_events(wait_new_event=True):
+                if event.HasField("timer_started_event_attributes") and (
+                    json.loads(event.user_metadata.summary.data) == summary
+                ):
+                    return event
+        raise AssertionError(f"the incident closed without the timer: {summary}")
+
+    async def until_fired(self, incident: Incident, timer: HistoryEvent) -> None:
+        """Returns once that timer has fired."""
+        async with asyncio.timeout(PATIENCE.total_seconds()):
+            async for event in self.handle(incident).fetch_history_events(wait_new_event=True):
+                if event.timer_fired_event_attributes.started_event_id == timer.event_id:
+                    return
+        raise AssertionError("the incident closed without the timer having fired")
+
+    async def still_ran(self, incident: Incident, timer: HistoryEvent, at: datetime) -> bool:
+        """Whether that timer had not fired by then: a timer is pending until it is fired or cancelled."""
+        async for event in self.handle(incident).fetch_history_events():
+            for ended in (event.timer_fired_event_attributes, event.timer_canceled_event_attributes):
+                if ended.started_event_id == timer.event_id:
+                    return event.event_time.ToDatetime(UTC) > at
+        return True
+
+    async def approve(self, incident: Incident, approver: str) -> None:
+        """A person approves what is proposed."""
+        desk, handle = IncidentDesk(self.stack.client), self.handle(incident)
+        proposal = (await desk.dossier(handle)).proposal
+        assert proposal
+        await desk.answer(handle, ApprovalAnswer(digest=proposal.digest, approver=approver, approved=True))
+
+    async def until_under_way(self, incident: Incident, activity: str) -> None:
+        """Returns once a worker has that activity in hand."""
+
+        async def _under_way() -> bool:
+            description = await self.handle(incident).describe()
+            return any(
+                each.activity_type.name == activity
+                and each.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+                for each in description.raw_description.pending_activities
+            )
+
+        await until(_under_way, f"{activity} is under way")
+
+    async def attempts(self, incident: Incident, activity: str) -> set[int]:
+        """The numbers of the attempts in which the activities of that name were done."""
+        scheduled: set[int] = set()
+        attempts: set[int] = set()
+        async for event in self.handle(incident).fetch_history_events():
+            if event.activity_task_scheduled_event_attributes.activity_type.name == activity:
+                scheduled.add(event.event_id)
+            started = event.activity_task_started_event_attributes
+            if started.scheduled_event_id in scheduled:
+                attempts.add(started.attempt)
+        return attempts
+
+    async def journal(self) -> list[dict[str, Any]]:
+        """Every control call that reached the patient."""
+        reply = await fetch_json(self._http, "fault test", "GET", f"{self.stack.mock_url}/demo/journal")
+        assert isinstance(reply.body, dict)
+        entries: Any = reply.body["entries"]
+        return list(entries)
+
+    async def activations(self, incident: Incident) -> list[dict[str, Any]]:
+        """The patient's journal of activation calls since the incident was opened."""
+        entries = (await self.journal())[incident.journal_before :]
+        return [entry for entry in entries if entry["action"] == "activate"]
+
+    async def ledger(self, incident: Incident) -> tuple[Remediation, ...]:
+        """The ledger's entries of the incident."""
+        entries = await self.store.of_service(ENVIRONMENT, SERVICE, 1000)
+        return tuple(entry for entry in entries if entry.incident_id == incident.incident_id)
+
+    async def _post(self, path: str) -> None:
+        await fetch_json(self._http, "fault test", "POST", f"{self.stack.mock_url}{path}")
+
+    def _says(self, severity: Severity) -> Callable[[], Awaitable[bool]]:
+        settings = Settings(services_file=self.stack.services_file)
+        services = ConfiguredServices(load_registry(settings), self._http)
+        observer = Observer(services, lambda: datetime.now(UTC))
+
+        async def _said() -> bool:
+            evidence = await observer.pulse(ENVIRONMENT, SERVICE, BRISK.source_timeout)
+            return assess(evidence, BRISK.thresholds).severity is severity
+
+        return _said
+
+    async def _ready(self, port: int) -> bool:
+        try:
+            return (await self._http.get(f"http://127.0.0.1:{port}/readyz")).is_success
+        except httpx.HTTPError:
+            return False
+
+    async def _dismiss(self) -> None:
+        while self._hired:
+            process = self._hired.pop()
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

@@ -1,0 +1,228 @@
+"""The paths that an incident can take, each run on a real server in real time: what the stored histories hold."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+
+from incident.dossier import Proposal, Stage
+from incident.errors import AnalystUnusableError, TransientError
+from incident.evidence import Source
+from incident.ledger import RunState
+from incident.snapshot import Outcome
+from tests import builders
+from tests.fakes import FakeAnalyst, FakeService, InMemoryStore
+from tests.workflow.shift import P0, P1, P2, Handle, Shift, at_stage, at_work, ended, sick, until, well
+from workflows.incident import IncidentWorkflow
+from workflows.messages import ApprovalAnswer, CancelRequest, OutsideDecision
+from workflows.names import late_record_id
+from workflows.record import LateRecordWorkflow
+
+Recorded = WorkflowHandle[Any, Any]
+Path = Callable[[WorkflowEnvironment, str], Awaitable[Recorded]]
+_QUICK = {"settle": "10ms", "look_every": "10ms", "follow_every": "10ms"}
+
+
+async def _open(shift: Shift, outside: str = "", **policy: object) -> Handle:
+    return await shift.open({**_QUICK, **policy}, skipping=False, outside_analyst=outside)
+
+
+async def _closed(handle: Handle, outcome: Outcome) -> Handle:
+    got = (await ended(handle)).outcome
+    if got is not outcome:
+        raise RuntimeError(f"{handle.id}: expected {outcome}, it ended {got}")
+    return handle
+
+
+def _unsure() -> FakeAnalyst:
+    return FakeAnalyst(builders.decision(confidence=0.7))
+
+
+async def _asked(handle: Handle) -> Proposal:
+    proposal = (await at_stage(handle, Stage.AWAITING_APPROVAL)).proposal
+    if proposal is None:
+        raise RuntimeError(f"{handle.id}: nothing is proposed")
+    return proposal
+
+
+async def _answer(handle: Handle, *, approved: bool) -> None:
+    proposal = await _asked(handle)
+    answer = ApprovalAnswer(digest=proposal.digest, approver="ada", approved=approved)
+    await handle.execute_update(IncidentWorkflow.answer, answer)
+
+
+async def bad_deploy(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name) as shift:
+        return await _closed(await _open(shift), Outcome.RECOVERED)
+
+
+async def rollback_does_not_help(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, service=FakeService(live=101, bad=(100, 101))) as shift:
+        return await _closed(await _open(shift, max_looks=3), Outcome.ESCALATED)
+
+
+async def ask_approved(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, analyst=_unsure()) as shift:
+        handle = await _open(shift)
+        await _answer(handle, approved=True)
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def ask_denied(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, analyst=_unsure()) as shift:
+        handle = await _open(shift, max_looks=2)
+        await _answer(handle, approved=False)
+        return await _closed(handle, Outcome.ESCALATED)
+
+
+async def ask_unanswered(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, analyst=_unsure()) as shift:
+        return await _closed(await _open(shift, max_looks=2, approve_within="200ms"), Outcome.ESCALATED)
+
+
+async def approval_void(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = FakeService(live=101)
+    async with at_work(where, name, service=service, analyst=_unsure()) as shift:
+        handle = await _open(shift)
+        await _asked(handle)
+        service.deploy(102)
+        await _answer(handle, approved=True)
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def no_culprit(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, sick(P0))
+    async with at_work(where, name, service=service) as shift:
+        return await _closed(await _open(shift, max_looks=2), Outcome.ESCALATED)
+
+
+async def chaos(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, sick(P0), sick(P0), well())
+    async with at_work(where, name, service=service) as shift:
+        return await _closed(await _open(shift), Outcome.RECOVERED)
+
+
+async def p1(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, sick(P1), well())
+    async with at_work(where, name, service=service) as shift:
+        return await _closed(await _open(shift), Outcome.RECOVERED)
+
+
+async def p2(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, sick(P2), well())
+    async with at_work(where, name, service=service) as shift:
+        return await _closed(await _open(shift), Outcome.RECOVERED)
+
+
+async def healthy(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, service=FakeService(live=100)) as shift:
+        return await _closed(await _open(shift), Outcome.NO_INCIDENT)
+
+
+async def outside_analyst(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name) as shift:
+        handle = await _open(shift, outside="kestra")
+        await at_stage(handle, Stage.AWAITING_DECISION)
+        decision = builders.decision().model_dump(mode="json")
+        await handle.execute_update(IncidentWorkflow.decide, OutsideDecision(decision=decision))
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def outside_analyst_silent(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name) as shift:
+        return await _closed(await _open(shift, outside="kestra", decide_within="200ms"), Outcome.RECOVERED)
+
+
+async def analyst_fallback(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, analyst=FakeAnalyst(AnalystUnusableError("openai", "refused"))) as shift:
+        return await _closed(await _open(shift), Outcome.RECOVERED)
+
+
+async def page_after(where: WorkflowEnvironment, name: str) -> Recorded:
+    gate = asyncio.Event()
+    async with at_work(where, name, analyst=FakeAnalyst(gate=gate)) as shift:
+        handle = await _open(shift, decide_within="100ms", page_after="200ms")
+        await until(lambda: len(shift.pager.sent) == 1)
+        gate.set()
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def cancelled(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, analyst=_unsure()) as shift:
+        handle = await _open(shift)
+        await _asked(handle)
+        await handle.execute_update(IncidentWorkflow.cancel, CancelRequest(by="ada", reason="a drill"))
+        return await _closed(handle, Outcome.CANCELLED)
+
+
+async def cancelled_by_temporal(where: WorkflowEnvironment, name: str) -> Recorded:
+    gate = asyncio.Event()
+    analyst = FakeAnalyst(gate=gate)
+    async with at_work(where, name, analyst=analyst) as shift:
+        handle = await _open(shift)
+        await until(lambda: len(analyst.cases) == 1)
+        await handle.cancel()
+        await _closed(handle, Outcome.CANCELLED)
+        gate.set()
+        return handle
+
+
+async def cancelled_after_the_action(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name) as shift:
+        handle = await _open(shift, settle="500ms")
+        await at_stage(handle, Stage.SETTLING)
+        await handle.execute_update(IncidentWorkflow.cancel, CancelRequest(by="ada"))
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def remediation_followed(where: WorkflowEnvironment, name: str) -> Recorded:
+    states = (RunState.PENDING, RunState.RUNNING, RunState.SUCCEEDED)
+    async with at_work(where, name, service=FakeService(live=101, states=states)) as shift:
+        return await _closed(await _open(shift), Outcome.RECOVERED)
+
+
+async def store_down(where: WorkflowEnvironment, name: str) -> Recorded:
+    store = InMemoryStore({"save": TransientError("store", "cannot be written")})
+    async with at_work(where, name, store=store) as shift:
+        return await _closed(await _open(shift), Outcome.RECOVERED)
+
+
+async def late_record(where: WorkflowEnvironment, name: str) -> Recorded:
+    store = InMemoryStore({"save": TransientError("store", "cannot be written")})
+    async with at_work(where, name, service=FakeService(live=100), store=store) as shift:
+        snapshot = await ended(await _open(shift))
+        store.errors.clear()
+        handle = where.client.get_workflow_handle_for(LateRecordWorkflow.run, late_record_id(snapshot.incident_id))
+        await handle.result()
+        return handle
+
+
+PATHS: dict[str, Path] = {
+    "bad-deploy": bad_deploy,
+    "rollback-does-not-help": rollback_does_not_help,
+    "ask-approved": ask_approved,
+    "ask-denied": ask_denied,
+    "ask-unanswered": ask_unanswered,
+    "approval-void": approval_void,
+    "no-culprit": no_culprit,
+    "chaos": chaos,
+    "p1": p1,
+    "p2": p2,
+    "healthy": healthy,
+    "outside-analyst": outside_analyst,
+    "outside-analyst-silent": outside_analyst_silent,
+    "analyst-fallback": analyst_fallback,
+    "page-after": page_after,
+    "cancelled": cancelled,
+    "cancelled-by-temporal": cancelled_by_temporal,
+    "cancelled-after-the-action": cancelled_after_the_action,
+    "remediation-followed": remediation_followed,
+    "store-down": store_down,
+    "late-record": late_record,
+}

@@ -1,0 +1,72 @@
+from datetime import timedelta
+
+import pytest
+
+from bench.bare import BarePipeline
+from bench.fakes import build_world
+from bench.measure import Load, Spread, take_rates, take_times
+from bench.results import Bar, compare
+from incident.policy import Policy
+from incident.recovery import Classification
+
+AT_ONCE = timedelta(0)
+
+
+async def test_the_bare_pipeline_ends_recovered_and_recorded() -> None:
+    world = build_world()
+    snapshot = await BarePipeline(world).run("bench-1", Policy(settle=AT_ONCE, look_every=AT_ONCE))
+    assert snapshot.health_status is Classification.FULLY_RECOVERED
+    assert len(snapshot.looks) == 3
+    assert await world.store.load(snapshot.incident_id) == snapshot
+
+
+async def test_every_service_of_the_bench_begins_sick() -> None:
+    pipeline, policy = BarePipeline(build_world()), Policy(settle=AT_ONCE, look_every=AT_ONCE)
+    first, second = [await pipeline.run(name, policy) for name in ("bench-1", "bench-2")]
+    assert first.remediation is not None
+    assert second.remediation is not None
+    assert first.incident_id != second.incident_id
+
+
+async def test_rows_take_turns_and_one_round_is_taken_without_any_budget() -> None:
+    taken: list[str] = []
+
+    async def do(name: str) -> None:
+        taken.append(name)
+
+    times = await take_times({"a": lambda: do("a"), "b": lambda: do("b")}, rounds=2, budget=timedelta(minutes=1))
+    assert taken == ["a", "b", "b", "a"]
+    assert {name: len(each) for name, each in times.items()} == {"a": 2, "b": 2}
+    assert len((await take_times({"a": lambda: do("a")}, rounds=9, budget=AT_ONCE))["a"]) == 1
+
+
+async def test_a_load_is_started_all_at_once() -> None:
+    begun = 0
+
+    async def do() -> None:
+        nonlocal begun
+        begun += 1
+
+    rates = await take_rates({"a": Load(do, 7)}, rounds=1, budget=AT_ONCE)
+    assert begun == 7
+    assert rates["a"][0] > 0
+
+
+def test_a_spread_is_lowest_median_and_highest() -> None:
+    assert Spread.of([3, 1, 2]) == Spread(lowest=1, median=2, highest=3, count=3)
+
+
+@pytest.mark.parametrize(
+    ("mine", "limits", "words"),
+    [
+        (7, (6, 4), "bar missed"),
+        (6, (6, 4), "bar met"),
+        (4, (6, 4), "goal met"),
+        (0.2, (0.3, 0.5), "bar missed"),
+        (0.3, (0.3, 0.5), "bar met"),
+        (0.5, (0.3, 0.5), "goal met"),
+    ],
+)
+def test_a_bar_is_met_from_its_own_side(mine: float, limits: tuple[float, float], words: str) -> None:
+    bar: Bar = compare("a bar", [mine], [1], limits)
+    assert bar.words == words

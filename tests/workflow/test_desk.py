@@ -1,0 +1,213 @@
+"""The incident desk: one open incident per service and environment, found by its id and answered over a client."""
+
+from datetime import timedelta
+
+import pytest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from incident.dossier import Stage
+from incident.errors import PermanentError, TransientError
+from incident.identifiers import correlation_id, parse_incident_id
+from incident.snapshot import Outcome
+from tests import builders
+from tests.fakes import FakeAnalyst, FakeService, FakeServices
+from tests.workflow import shift as shifts
+from tests.workflow.conftest import Staff
+from tests.workflow.shift import Handle, Shift, at_stage, ended, noted, until_true
+from workflows.desk import IncidentDesk
+from workflows.incident import IncidentWorkflow
+from workflows.messages import ApprovalAnswer, CancelRequest, IncidentRequest, OutsideDecision
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+UNKNOWN_ID = "production.payment-api.20200101T000000Z.00000000"
+
+
+def desk_of(shift: Shift) -> IncidentDesk:
+    return IncidentDesk(shift.environment.client, task_queue=shift.name)
+
+
+def triggered(by: str, service: str, policy: dict[str, object] | None = None, outside: str = "") -> IncidentRequest:
+    return IncidentRequest.model_validate(
+        {
+            "service": service,
+            "policy": builders.policy(**(policy or {})),
+            "trigger": {"source": "alertmanager", "trigger_id": by, "reason": "HighErrorRate"},
+            "outside_analyst": outside,
+        }
+    )
+
+
+async def named(staff: Staff, service: FakeService, analyst: FakeAnalyst | None = None) -> tuple[Shift, str]:
+    """A shift whose service has a name of its own, since its workflow id follows from it."""
+    name = f"api-{shifts.unique()}"
+    known = FakeServices(service, name=name)
+    return await staff(service=service, services=known, analyst=analyst or FakeAnalyst()), name
+
+
+async def test_a_second_trigger_joins_the_open_incident(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=101))
+    desk = desk_of(shift)
+    with shift.environment.with_time_skipping_disabled():
+        first, handle = await desk.open(triggered("one", name, {"settle": "1h"}))
+        second, same = await desk.open(triggered("two", name))
+    assert first.opened
+    assert not second.opened
+    assert second.incident_id == first.incident_id
+    assert same.id == handle.id == f"incident-production-{name}"
+    await at_stage(handle, Stage.SETTLING)
+    snapshot = await shift.finish(handle)
+    assert snapshot.incident_id == first.incident_id
+    assert noted(snapshot, "joined by another trigger")
+    assert snapshot.policy.settle == timedelta(hours=1)
+    assert len(shift.service.rollback.begun) == 1
+
+
+async def test_the_same_trigger_sent_twice_still_opened_it(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=101))
+    desk = desk_of(shift)
+    request = triggered("one", name, {"settle": "1h"})
+    with shift.environment.with_time_skipping_disabled():
+        first, handle = await desk.open(request)
+        again, _ = await desk.open(request)
+    assert first == again
+    assert first.opened
+    assert not noted(await shift.finish(handle), "joined")
+
+
+async def test_a_trigger_without_an_id_never_claims_to_have_opened_it(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=100))
+    joined, handle = await desk_of(shift).open(triggered("", name))
+    assert not joined.opened
+    await ended(handle)
+
+
+async def test_two_incidents_in_a_row_are_two_incidents_with_two_rollbacks(staff: Staff) -> None:
+    service = FakeService(live=101, bad=(101, 102))
+    shift, name = await named(staff, service, FakeAnalyst(builders.decision(), builders.decision()))
+    desk = desk_of(shift)
+    first, handle = await desk.open(triggered("one", name))
+    assert (await ended(handle)).outcome is Outcome.RECOVERED
+    service.deploy(102)
+    second, again = await desk.open(triggered("two", name))
+    assert (await ended(again)).outcome is Outcome.RECOVERED
+    assert second.opened
+    assert again.id == handle.id
+    assert first.incident_id != second.incident_id
+    assert parse_incident_id(first.incident_id) == parse_incident_id(second.incident_id) == ("production", name)
+    assert [order.correlation_id for order in service.rollback.begun] == [
+        correlation_id(each, "rollback") for each in (first.incident_id, second.incident_id)
+    ]
+    assert len({order.correlation_id for order in service.rollback.begun}) == 2
+    assert set(shift.store.snapshots) == {first.incident_id, second.incident_id}
+
+
+async def test_an_incident_is_found_by_its_id_while_open_and_after(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=101))
+    desk = desk_of(shift)
+    with shift.environment.with_time_skipping_disabled():
+        joined, handle = await desk.open(triggered("one", name, {"settle": "1h"}))
+    await at_stage(handle, Stage.SETTLING)
+
+    async def listed() -> bool:
+        mine = [each for each in await desk.all_open() if each.incident_id == joined.incident_id]
+        return [(each.service, each.severity, each.stage, each.workflow_id) for each in mine] == [
+            (name, "P0", "settling", handle.id)
+        ]
+
+    await until_true(listed)
+    found = await desk.find(joined.incident_id)
+    assert found
+    assert (await desk.dossier(found)).incident_id == joined.incident_id
+    assert await desk.is_open(found)
+    await shift.finish(handle)
+    assert not await desk.is_open(found)
+
+    async def closed() -> bool:
+        return all(each.incident_id != joined.incident_id for each in await desk.all_open())
+
+    await until_true(closed)
+    again = await desk.find(joined.incident_id)
+    assert again
+    assert (await ended(again)).incident_id == joined.incident_id
+
+
+async def test_an_incident_that_the_server_does_not_know_is_not_found(staff: Staff) -> None:
+    desk = desk_of(await staff())
+    assert await desk.find(UNKNOWN_ID) is None
+    with pytest.raises(ValueError, match="not an incident id"):
+        await desk.find('x" OR "1" = "1')
+
+
+async def test_a_person_answers_over_the_desk(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=101), FakeAnalyst(builders.decision(confidence=0.7)))
+    desk = desk_of(shift)
+    with shift.environment.with_time_skipping_disabled():
+        _, handle = await desk.open(triggered("one", name, {"settle": "0s", "look_every": "0s"}))
+    proposal = (await at_stage(handle, Stage.AWAITING_APPROVAL)).proposal
+    assert proposal
+    stranger = ApprovalAnswer(digest=proposal.digest, approver="mallory", approved=True)
+    with pytest.raises(PermanentError, match="mallory is not one of the policy's approvers"):
+        await desk.answer(handle, stranger)
+    approval = await desk.answer(handle, stranger.model_copy(update={"approver": "ada"}))
+    assert approval.approver == "ada"
+    assert (await ended(handle)).outcome is Outcome.RECOVERED
+
+
+async def test_an_outside_analyst_decides_over_the_desk_and_reads_every_error(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=101))
+    desk = desk_of(shift)
+    request = triggered("one", name, {"settle": "0s", "look_every": "0s"}, outside="kestra")
+    with shift.environment.with_time_skipping_disabled():
+        _, handle = await desk.open(request)
+    await at_stage(handle, Stage.AWAITING_DECISION)
+    good = builders.decision().model_dump(mode="json")
+    with pytest.raises(PermanentError, match=r"confidence: .*; action: "):
+        await desk.decide(handle, OutsideDecision(decision={**good, "confidence": 90, "action": "reboot"}))
+    await desk.decide(handle, OutsideDecision(decision=good))
+    assert (await ended(handle)).outcome is Outcome.RECOVERED
+
+
+async def test_a_closed_incident_cannot_be_cancelled(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=100))
+    desk = desk_of(shift)
+    _, handle = await desk.open(triggered("one", name))
+    await ended(handle)
+    with pytest.raises((PermanentError, TransientError), match="completed"):
+        await desk.cancel(handle, CancelRequest(by="ada"))
+
+
+async def test_an_incident_is_cancelled_over_the_desk(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=101), FakeAnalyst(builders.decision(confidence=0.7)))
+    desk = desk_of(shift)
+    with shift.environment.with_time_skipping_disabled():
+        joined, handle = await desk.open(triggered("one", name))
+    await at_stage(handle, Stage.AWAITING_APPROVAL)
+    receipt = await desk.cancel(handle, CancelRequest(by="ada"))
+    assert receipt.incident_id == joined.incident_id
+    assert not receipt.acted
+    assert (await ended(handle)).outcome is Outcome.CANCELLED
+
+
+async def test_a_workflow_of_another_kind_answers_no_dossier(server: WorkflowEnvironment, staff: Staff) -> None:
+    shift = await staff()
+    client: Client = server.client
+    stranger = await client.start_workflow(
+        "late-record", builders.snapshot(), id=f"stranger-{shift.name}", task_queue=shift.name
+    )
+    await stranger.result()
+    handle: Handle = client.get_workflow_handle_for(IncidentWorkflow.run, stranger.id)
+    with pytest.raises(TransientError, match="dossier"):
+        await desk_of(shift).dossier(handle)
+    assert not await desk_of(shift).is_open(handle)
+
+
+async def test_a_server_that_refuses_is_a_transient_error(staff: Staff) -> None:
+    shift = await staff()
+    missing: Handle = shift.environment.client.get_workflow_handle_for(IncidentWorkflow.run, "nobody")
+    with pytest.raises(TransientError, match="temporal: "):
+        await desk_of(shift).is_open(missing)
+    elsewhere = Client(shift.environment.client.service_client, namespace="nowhere")
+    with pytest.raises(TransientError, match=r"temporal: .*nowhere"):
+        await IncidentDesk(elsewhere).all_open()
