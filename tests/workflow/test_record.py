@@ -8,17 +8,13 @@ from tests.fakes import FakeService, InMemoryStore
 from tests.workflow.conftest import Staff
 from tests.workflow.shift import Shift, ended
 from workflows.names import late_record_id
-from workflows.record import LateRecordWorkflow
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def late_record(shift: Shift, snapshot: Snapshot) -> None:
     """Returns once the late record of `snapshot` is written."""
-    handle = shift.environment.client.get_workflow_handle_for(
-        LateRecordWorkflow.run, late_record_id(snapshot.incident_id)
-    )
-    await handle.result()
+    await shift.environment.client.get_workflow_handle(late_record_id(snapshot.incident_id)).result()
 
 
 @pytest.mark.parametrize(("live", "outcome"), [(101, Outcome.RECOVERED), (100, Outcome.NO_INCIDENT)])
