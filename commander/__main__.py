@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from types import FrameType
 
 import typer
+from pydantic import ValidationError
 
 from commander.app import app
 from incident.errors import ConfigurationError, IntegrationError
+from incident.model import field_errors
 from integrations.telemetry import configure_logging
 from integrations.temporal import leave
 
@@ -24,12 +26,16 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """The exit status of the command line `arguments`."""
     configure_logging("WARNING")
+    # A shell starts a background command with SIGINT ignored; it must still end what it started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         status = app(arguments or ["--help"], standalone_mode=False)
     except typer.TyperException as error:
         status = _complain(error.format_message().replace("Value error, ", ""))
-    except (ConfigurationError, IntegrationError, ValueError) as error:
+    except ValidationError as error:
+        status = _complain("\n".join(field_errors(error)))
+    except (ConfigurationError, IntegrationError) as error:
         status = _complain(str(error))
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED

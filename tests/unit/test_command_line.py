@@ -38,6 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("show", INCIDENT), "temporal: cannot be reached"),
         (("schema", "weather"), "'weather' is not one of 'snapshot'"),
         (("incidents", "--limit", "0"), "--limit"),
+        (("cancel", INCIDENT, "--reason", "x" * 501), "reason: String should have at most 500 characters"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_two(
