@@ -18,7 +18,7 @@ from commander import doctor as examination
 from commander.demo import Demo, follow
 from commander.scenarios import Scenario
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
-from commander.view import Progress, comparison, incidents, plain, summary
+from commander.view import Progress, comparison, incidents, plain, say, summary
 from incident.decision import Decision
 from incident.dossier import Trigger
 from incident.errors import ConfigurationError, PermanentError, TransientError
@@ -112,9 +112,9 @@ async def _up() -> int:
         database=_HOME / "up" / "temporal.db",
     )
     async with EmbeddedStack(plan) as stack:
-        console.print(f"Temporal         {stack.temporal.address}", highlight=False)
-        console.print(f"Temporal Web UI  {stack.temporal.ui_url}", highlight=False)
-        console.print(f"Mock service     {stack.mock_url}/ui", highlight=False)
+        say(console, "Temporal", stack.temporal.address)
+        say(console, "Temporal Web UI", stack.temporal.ui_url)
+        say(console, "Mock service", f"{stack.mock_url}/ui")
         console.print("Up. `commander run payment-api` looks at the service; Ctrl-C ends it all.")
         raise PermanentError("embedded stack", await stack.first_death())
 

@@ -14,7 +14,7 @@ from temporalio.client import WorkflowHandle
 from activities.observation import Observer
 from commander.scenarios import PLOTS, Plot, Scenario
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
-from commander.view import Progress, comparison, summary
+from commander.view import Progress, comparison, say, summary
 from incident.anomalies import assess
 from incident.dossier import Trigger
 from incident.errors import PermanentError, TransientError
@@ -68,8 +68,8 @@ class Demo:
         self._console.rule(f"[bold]commander demo --scenario {self._scenario}")
         self._console.print(self._plot.story)
         async with EmbeddedStack(plan) as stack, build_client(HttpSettings()) as http:
-            self._console.print(f"Temporal Web UI  {stack.temporal.ui_url}", highlight=False)
-            self._console.print(f"Mock service     {stack.mock_url}/ui", highlight=False)
+            say(self._console, "Temporal Web UI", stack.temporal.ui_url)
+            say(self._console, "Mock service", f"{stack.mock_url}/ui")
             snapshot = await self._incident(stack, http)
             differences = self._plot.differences(snapshot, await _activations(http, stack))
             self._tell(stack, snapshot, differences)
@@ -102,8 +102,8 @@ class Demo:
             ),
         )
         joined, handle = await desk.open(request)
-        self._console.print(f"Incident         {joined.incident_id}", highlight=False)
-        self._console.print(f"In the Web UI    {_link(stack, handle)}", highlight=False)
+        say(self._console, "Incident", joined.incident_id)
+        say(self._console, "In the Web UI", _link(stack, handle))
         try:
             async with asyncio.timeout(_CLOSED_WITHIN.total_seconds()):
                 return await follow(desk, handle, Progress(self._console))
@@ -135,10 +135,10 @@ class Demo:
         if snapshot.outcome is not Outcome.NO_INCIDENT:
             self._console.print(comparison(snapshot))
         self._console.print(summary(snapshot))
-        self._console.print(f"Snapshot         {file}", highlight=False)
-        self._console.print(f"                 commander show {snapshot.incident_id} --json", highlight=False)
+        say(self._console, "Snapshot", str(file))
+        say(self._console, "", f"commander show {snapshot.incident_id} --json")
         workflows = f"{stack.temporal.ui_url}/namespaces/{stack.temporal.namespace}/workflows"
-        self._console.print(f"Web UI           {workflows} (with --keep)", highlight=False)
+        say(self._console, "All incidents", f"{workflows} (the Web UI stays with --keep)")
         if differences:
             self._console.print(f"[bold red]Not as it should be:[/] {'; '.join(differences)}")
         else:

@@ -49,6 +49,11 @@ class Progress:
         self.show(dossier.timeline, dossier.notifications)
 
 
+def say(console: Console, label: str, value: str) -> None:
+    """Prints `label` and `value` on one line however long it is, so that a link stays one and can be clicked."""
+    console.print(Text(f"{label:<17}{plain(value)}"), soft_wrap=True)
+
+
 def plain(text: str) -> str:
     """`text` without the control characters that steer a terminal; line breaks stay."""
     return "".join(each for each in text if each == "\n" or each.isprintable())
