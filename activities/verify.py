@@ -9,6 +9,7 @@ from incident.anomalies import Thresholds, assess
 from incident.model import Fact
 from incident.policy import RecoveryLimits
 from incident.recovery import Look, Recovery, classify, look_at
+from incident.severity import Severity
 
 
 class VerifyInput(Fact):
@@ -31,6 +32,8 @@ class Verified(Fact):
 
     looks: tuple[Look, ...]
     recovery: Recovery
+    severity: Severity = Severity.P3
+    """What the newest look speaks for."""
 
 
 class Verify:
@@ -47,9 +50,12 @@ class Verify:
             UnknownServiceError: the registry has no such service.
         """
         looks: tuple[Look, ...] = ()
+        severity = Severity.P3
         recovery = classify(order.before, order.looks, order.limits)
         while len(looks) < order.times and not recovery.settled:
             evidence = await self._observer.pulse(order.environment, order.service, order.source_timeout)
-            looks = (*looks, look_at(evidence, assess(evidence, order.thresholds)))
+            assessment = assess(evidence, order.thresholds)
+            severity = assessment.severity
+            looks = (*looks, look_at(evidence, assessment))
             recovery = classify(order.before, (*order.looks, *looks), order.limits)
-        return Verified(looks=looks, recovery=recovery)
+        return Verified(looks=looks, recovery=recovery, severity=severity)

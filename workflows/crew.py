@@ -130,13 +130,16 @@ class Crew:
         except ActivityError as error:
             return run.model_copy(update={"detail": why(error)})
 
-    async def look(self, before: Look) -> Verified | None:
+    async def look(self, before: Look, taken: int) -> Verified | None:
         """One more look at the service, or as many as settle it where no pause is between them.
 
         `None` where nobody could look.
+
+        Args:
+            before: what to compare with.
+            taken: how many looks of the policy's `max_looks` are used up; fewer than all.
         """
         policy = self._dossier.policy
-        taken = len(self._dossier.looks)
         order = VerifyInput(
             incident_id=self._dossier.incident_id,
             environment=self._dossier.environment,

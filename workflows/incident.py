@@ -67,10 +67,12 @@ class IncidentWorkflow:
         self._declined = ""
         self._acting = False
         self._closing = False
+        self._silences: list[asyncio.Task[None]] = []
 
     @workflow.run
     async def run(self, request: IncidentRequest) -> Snapshot:  # noqa: ARG002 - __init__ took it
         """The incident's snapshot. A cancellation by Temporal's own means counts as a person's."""
+        self._enter(Stage.DETECTING, f"asked by {self._dossier.trigger.source}")
         story = asyncio.create_task(self._story())
         while not story.done():
             try:
@@ -81,28 +83,33 @@ class IncidentWorkflow:
 
     async def _story(self) -> Snapshot:
         try:
-            seen = await self._unless_ended(self._detect())
+            seen = await self._unless_ended(self._crew.collect())
+            self._open(seen)
             if seen.assessment.healthy:
                 return await self._close(Outcome.NO_INCIDENT)
-            silence = asyncio.create_task(self._page_if_nothing_is_done(seen))
-            verdict = await self._unless_ended(self._decide(seen))
-            await self._respond(seen, verdict)
-            await self._verify(seen)
+            verdict = await self._handle(seen)
+            while worse := await self._verify(seen, verdict):
+                seen = worse
+                self._open(seen)
+                verdict = await self._handle(seen)
         except _EndedByPersonError:
             self._note(f"ended by {self._dossier.cancelled_by} before anything was done")
             return await self._close(Outcome.CANCELLED)
         self._closing = True
-        await silence
+        await asyncio.gather(*self._silences)
         return await self._close(await self._conclude(seen, verdict))
 
-    async def _detect(self) -> Detection:
-        self._enter(Stage.DETECTING, f"asked by {self._dossier.trigger.source}")
-        seen = await self._crew.collect()
+    def _open(self, seen: Detection) -> None:
         self._dossier.evidence, self._dossier.assessment = seen.evidence, seen.assessment
         self._note(f"{seen.assessment.severity}: {seen.assessment.summary}")
         for missing in seen.evidence.missing:
             self._note(f"not seen: {missing}")
-        return seen
+
+    async def _handle(self, seen: Detection) -> Verdict:
+        self._silences.append(asyncio.create_task(self._page_if_nothing_is_done(seen)))
+        verdict = await self._unless_ended(self._decide(seen))
+        await self._respond(seen, verdict)
+        return verdict
 
     async def _page_if_nothing_is_done(self, seen: Detection) -> None:
         """The page that waits for nobody: not for the analyst, not for an approval."""
@@ -136,6 +143,7 @@ class IncidentWorkflow:
         return analyzed.verdict
 
     async def _outside_decision(self) -> Decision | None:
+        self._outside, self._declined = None, ""
         name, within = self._request.outside_analyst, self._dossier.policy.decide_within
         self._enter(Stage.AWAITING_DECISION, f"{name} has {within}")
         try:
@@ -252,7 +260,8 @@ class IncidentWorkflow:
             self._dossier.remediation = record.model_copy(update={"run": run})
         return run
 
-    async def _verify(self, seen: Detection) -> None:
+    async def _verify(self, seen: Detection, verdict: Verdict) -> Detection | None:
+        """Looks until it has settled; what is seen then, if it got worse before anything was done."""
         policy = self._dossier.policy
         before = look_at(seen.evidence, seen.assessment)
         if policy.settle:
@@ -260,20 +269,25 @@ class IncidentWorkflow:
             await self._pause(policy.settle, "let the service settle")
         self._stop_if_ended()
         self._enter(Stage.VERIFYING)
-        attempts = 0
-        while attempts < policy.max_looks:
-            if attempts:
+        taken = 0
+        while taken < policy.max_looks:
+            if taken:
                 await self._pause(policy.look_every, "until the next look")
-            verified = await self._crew.look(before)
-            attempts += len(verified.looks) if verified else 1
+            verified = await self._crew.look(before, taken)
+            taken += len(verified.looks) if verified else 1
             if verified is None:
-                self._note(f"look {attempts}: nobody could look")
+                self._note(f"look {taken}: nobody could look")
                 continue
             self._dossier.looks += verified.looks
             self._dossier.recovery = verified.recovery
             workflow.set_current_details(showing.details(self._dossier))
             if verified.recovery.settled:
                 break
+            if verified.severity.rank < verdict.severity.rank and not self._acting:
+                worse = await self._unless_ended(self._crew.collect())
+                if worse.assessment.severity.rank < verdict.severity.rank:
+                    return worse
+        return None
 
     async def _conclude(self, seen: Detection, verdict: Verdict) -> Outcome:
         """How it ended; whoever should know is told, and where it is not over, somebody is paged."""

@@ -40,7 +40,7 @@ class LooksBeforeItAnalyses(IncidentWorkflow):
         return await super().run(request)
 
     async def _decide(self, seen: Detection) -> Verdict:
-        await self._crew.look(look_at(seen.evidence, seen.assessment))
+        await self._crew.look(look_at(seen.evidence, seen.assessment), 0)
         return await super()._decide(seen)
 
 

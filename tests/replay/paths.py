@@ -120,6 +120,15 @@ async def p2(where: WorkflowEnvironment, name: str) -> Recorded:
         return await _closed(await _open(shift), Outcome.RECOVERED)
 
 
+async def worsening(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = FakeService(live=101)
+    failing = builders.metrics(builders.DEGRADED_METRICS, deployment_id=101)
+    service.answer(Source.METRICS, sick(P2), failing, failing, failing, well())
+    service.answer(Source.ALERTS, builders.alerts())
+    async with at_work(where, name, service=service) as shift:
+        return await _closed(await _open(shift), Outcome.RECOVERED)
+
+
 async def healthy(where: WorkflowEnvironment, name: str) -> Recorded:
     async with at_work(where, name, service=FakeService(live=100)) as shift:
         return await _closed(await _open(shift), Outcome.NO_INCIDENT)
@@ -214,6 +223,7 @@ PATHS: dict[str, Path] = {
     "chaos": chaos,
     "p1": p1,
     "p2": p2,
+    "worsening": worsening,
     "healthy": healthy,
     "outside-analyst": outside_analyst,
     "outside-analyst-silent": outside_analyst_silent,
