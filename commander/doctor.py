@@ -8,15 +8,16 @@ from datetime import UTC, datetime, timedelta
 from rich import box
 from rich.table import Table
 from rich.text import Text
-from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import DescribeWorkerDeploymentRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeWorkerDeploymentRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.observation import Observer
 from commander.view import plain
-from incident.errors import ConfigurationError, IntegrationError
+from incident.errors import ConfigurationError, IntegrationError, PermanentError
 from incident.evidence import Evidence, Metric, SourceReport, SourceState
 from incident.services import ServiceRegistry
 from integrations.http import build_client
@@ -24,7 +25,7 @@ from integrations.store import SqlStore
 from integrations.temporal import connect
 from worker.bootstrap import ConfiguredServices, build_ports, load_registry
 from worker.settings import Settings
-from workflows.names import DEPLOYMENT, SEARCH_ATTRIBUTES
+from workflows.names import DEPLOYMENT, SEARCH_ATTRIBUTES, TASK_QUEUE
 
 _ANSWER_WITHIN = timedelta(seconds=10)
 
@@ -51,7 +52,11 @@ def table(findings: list[Finding]) -> Table:
 
 async def examine(settings: Settings) -> list[Finding]:
     """A finding for each system that the settings name; settings that cannot be used are findings too."""
-    findings = [await _asked("temporal", _temporal(settings)), await _asked("store", _store(settings))]
+    findings = [
+        await _asked("temporal", _temporal(settings)),
+        await _asked("worker", _worker(settings)),
+        await _asked("store", _store(settings)),
+    ]
     try:
         registry = load_registry(settings)
     except ConfigurationError as error:
@@ -78,6 +83,8 @@ async def _asked(system: str, answer: Awaitable[str]) -> Finding:
         return Finding(system, works=True, words=await answer)
     except IntegrationError as error:
         return Finding(system, works=False, words=error.problem)
+    except RPCError as error:
+        return Finding(system, works=False, words=error.message)
 
 
 async def _temporal(settings: Settings) -> str:
@@ -85,8 +92,10 @@ async def _temporal(settings: Settings) -> str:
     missing = await _unregistered(client)
     if missing:
         words = " ".join(f"--name {name} --type Keyword" for name in missing)
-        return f"lacks search attributes; register them: temporal operator search-attribute create {words}"
-    return f"{settings.temporal.address}, {await _current(client)}"
+        raise PermanentError(
+            "temporal", f"lacks search attributes; register them: temporal operator search-attribute create {words}"
+        )
+    return settings.temporal.address
 
 
 async def _unregistered(client: Client) -> list[str]:
@@ -97,14 +106,27 @@ async def _unregistered(client: Client) -> list[str]:
     return [key.name for key in SEARCH_ATTRIBUTES if answer.custom_attributes.get(key.name) != keyword]
 
 
-async def _current(client: Client) -> str:
+async def _worker(settings: Settings) -> str:
+    client = await connect(settings.temporal)
+    queue = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace,
+            task_queue=TaskQueue(name=TASK_QUEUE),
+            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        )
+    )
+    if not queue.pollers:
+        raise PermanentError("worker", f"none takes work from the queue {TASK_QUEUE}; start one: python -m worker")
     request = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=DEPLOYMENT)
-    try:
-        answer = await client.workflow_service.describe_worker_deployment(request)
-    except RPCError:
-        return "no worker of this deployment was ever seen: start one with `python -m worker`"
+    answer = await client.workflow_service.describe_worker_deployment(request)
     build = answer.worker_deployment_info.routing_config.current_deployment_version.build_id
-    return f"new incidents go to build {build}" if build else "no build is current: incidents will not start"
+    if not build:
+        raise PermanentError(
+            "worker",
+            "no build is current, so no incident would start: temporal worker deployment set-current-version "
+            f"--deployment-name {DEPLOYMENT} --build-id {settings.worker.build_id}",
+        )
+    return f"new incidents go to build {build}"
 
 
 async def _store(settings: Settings) -> str:

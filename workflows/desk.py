@@ -1,6 +1,7 @@
 """The incident desk: how a program opens, finds, follows and answers incidents over a Temporal client."""
 
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -11,10 +12,11 @@ from temporalio.client import (
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from incident.dossier import Approval, Dossier
 from incident.errors import PermanentError, TransientError
@@ -36,6 +38,10 @@ from workflows.messages import (
 _T = TypeVar("_T")
 _ANSWER_WITHIN = timedelta(seconds=10)
 """How long a query or an update may take: they need a worker."""
+_NO_WORKER = (
+    f"no worker answered within {_ANSWER_WITHIN.total_seconds():g} s; what was asked for waits for one: "
+    "start `python -m worker`, and make its build the current one"
+)
 
 
 class OpenIncident(Fact):
@@ -73,14 +79,18 @@ class IncidentDesk:
             static_summary=f"{request.service} in {request.environment}",
             static_details=f"Asked by {request.trigger.source}. {request.trigger.reason}".rstrip(),
         )
-        joined = await _answered(
-            self._client.execute_update_with_start_workflow(
-                IncidentWorkflow.join,
-                JoinRequest(trigger_id=request.trigger.trigger_id),
-                start_workflow_operation=start,
-                rpc_timeout=_ANSWER_WITHIN,
-            )
+        joining = self._client.execute_update_with_start_workflow(
+            IncidentWorkflow.join,
+            JoinRequest(trigger_id=request.trigger.trigger_id),
+            start_workflow_operation=start,
+            rpc_timeout=_ANSWER_WITHIN,
         )
+        try:
+            joined = await _answered(joining)
+        except TransientError:
+            with suppress(RPCError):
+                await start.workflow_handle()  # it failed with the same, which asyncio would report as never seen
+            raise
         return joined, await start.workflow_handle()
 
     async def all_open(self) -> tuple[OpenIncident, ...]:
@@ -178,7 +188,10 @@ async def _answered(question: Awaitable[_T]) -> _T:
         raise PermanentError(
             "incident", cause.message if isinstance(cause, ApplicationError) else str(cause)
         ) from error
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        raise TransientError("incident", _NO_WORKER) from error
     except WorkflowQueryFailedError as error:
         raise TransientError("incident", str(error)) from error
     except RPCError as error:
-        raise TransientError("temporal", error.message or error.status.name) from error
+        silent = error.status in {RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED}
+        raise TransientError("temporal", _NO_WORKER if silent else error.message or error.status.name) from error

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import httpx
 import pytest
+from temporalio.testing import WorkflowEnvironment
 
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from incident.dossier import Stage
@@ -15,6 +17,11 @@ from workflows.desk import IncidentDesk, OpenIncident
 
 pytestmark = pytest.mark.slow
 
+REGISTRY = """
+[[service]]
+name = "payment-api"
+source = { kind = "mock", url = "http://127.0.0.1:9" }
+"""
 CAUTIOUS = """
 version = 1
 min_confidence = 0.95
@@ -122,3 +129,26 @@ async def test_doctor_finds_everything_working_on_a_running_stack(
     found = await commander(tmp_path, "doctor", environment=environment)
     assert found.status == 0, found.out
     assert "new incidents go to build" in " ".join(found.out.split())
+
+
+async def test_without_a_worker_the_command_says_so_on_one_line_and_the_doctor_finds_it(
+    stack: EmbeddedStack, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    await stack.kill("worker")
+    asked = await commander(tmp_path, "run", "payment-api", environment=environment)
+    assert (asked.status, asked.err.count("\n")) == (2, 1)
+    assert "no worker answered within 10 s" in asked.err
+
+
+async def test_doctor_says_how_to_get_a_worker_and_search_attributes(tmp_path: Path) -> None:
+    (tmp_path / "services.toml").write_text(REGISTRY)
+    async with await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")), dev_server_log_level="error"
+    ) as bare:
+        found = await commander(
+            tmp_path, "doctor", environment={"TEMPORAL__ADDRESS": bare.client.service_client.config.target_host}
+        )
+    said = " ".join(found.out.split())
+    assert found.status == 1
+    assert "temporal operator search-attribute create --name IncidentId" in said
+    assert "start one: python -m worker" in said
