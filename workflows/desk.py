@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
-    WorkflowExecutionStatus,
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
@@ -122,14 +121,6 @@ class IncidentDesk:
             TransientError: Temporal, or a worker, does not answer.
         """
         return await _answered(handle.query(IncidentWorkflow.dossier, rpc_timeout=_ANSWER_WITHIN))
-
-    async def is_open(self, handle: WorkflowHandle[IncidentWorkflow, Snapshot]) -> bool:
-        """Whether the incident still runs.
-
-        Raises:
-            TransientError: Temporal does not answer.
-        """
-        return (await _answered(handle.describe())).status is WorkflowExecutionStatus.RUNNING
 
     async def decide(self, handle: WorkflowHandle[IncidentWorkflow, Snapshot], answer: OutsideDecision) -> None:
         """Hands in an outside analyst's decision.

@@ -61,4 +61,4 @@ def test_a_wrong_value_is_one_line_that_names_its_variable(
 def test_settings_do_not_change_once_read() -> None:
     settings = MockServiceSettings()
     with pytest.raises(ValidationError):
-        settings.port = 1  # type: ignore[misc]
+        settings.port = 1  # type: ignore[misc]  # that it is refused is the point

@@ -74,7 +74,7 @@ def test_a_moment_needs_a_zone_and_is_turned_to_utc() -> None:
 def test_a_fact_is_immutable_closed_and_without_nan() -> None:
     fact = Outer()
     with pytest.raises(ValidationError):
-        fact.note = "changed"  # type: ignore[misc]
+        fact.note = "changed"  # type: ignore[misc]  # that it is refused is the point
     assert "extra" in refused({"surprise": 1})[0].lower()
     assert refused({"share": float("inf")})
     assert refused({"share": float("nan")})

@@ -182,7 +182,7 @@ def test_a_policy_survives_json() -> None:
 
 def test_a_policy_in_force_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
-        policy().min_confidence = 0.5  # type: ignore[misc]
+        policy().min_confidence = 0.5  # type: ignore[misc]  # that it is refused is the point
 
 
 def test_a_band_that_a_file_does_not_name_keeps_its_default() -> None:
