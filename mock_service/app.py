@@ -26,12 +26,13 @@ def create_app(settings: MockServiceSettings, *, clock: Clock | None = None, sle
     sleep = sleep or Patience().wait
     live = settings.profile is Profile.LIVE
     patient: Patient = LivePatient(settings, clock=clock) if live else SteadyPatient(seed=settings.seed, clock=clock)
+    spoil = patient.spoil if isinstance(patient, LivePatient) else None
     journal = Journal()
     meter = HttpMeter(patient.gauges)
 
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.include_router(Looks(patient, meter=meter, journal=journal, sleep=sleep).router())
-    app.include_router(Controls(patient).router(live=live))
+    app.include_router(Controls(patient, spoil=spoil).router(live=live))
     if live:
         app.include_router(page_router())
 

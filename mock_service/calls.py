@@ -47,6 +47,13 @@ class ActivationCall(Call):
     expected_live: Annotated[int, Field(ge=0, le=2**53)] | None = None
 
 
+class SpoilCall(Call):
+    """Body of POST /demo/spoil."""
+
+    deployment_id: Annotated[int, Field(ge=0, le=2**53)]
+    degradation: Annotated[float, Field(ge=0, le=1.5, allow_inf_nan=False)]  # 0 healthy, 1 as bad as the bad deployment
+
+
 class ChaosCall(Call):
     """What every chaos call says."""
 

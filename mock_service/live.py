@@ -40,6 +40,7 @@ OLDER = 99
 _OLDER_LIVE_FOR = timedelta(hours=74)
 _GOOD_LIVE_FOR = timedelta(hours=26)
 _BAD_BUILT_AGO = timedelta(minutes=30)
+_DEGRADATIONS = {BAD: 1.0}
 
 
 class LivePatient:
@@ -51,6 +52,7 @@ class LivePatient:
         self._clock = clock
         self._seed = settings.seed
         self._payments = 0
+        self._degradations = dict(_DEGRADATIONS)
         started = clock()
         self.releases = _releases(started)
         self._simulation = Simulation(seed=settings.seed, ramp=settings.ramp)
@@ -86,7 +88,10 @@ class LivePatient:
     def reset(self) -> Body:
         """The good deployment becomes live, chaos ends."""
         now = self._now()
-        self._switch(self.releases.get(GOOD), now)
+        spoiled = self._degradations != _DEGRADATIONS
+        self._degradations = dict(_DEGRADATIONS)
+        if self._switch(self.releases.get(GOOD), now) == GOOD and spoiled:
+            self._simulation.degradation.aim(0.0, now)
         self._simulation.chaos.clear(now)
         return {
             "message": demo_message(GOOD),
@@ -94,6 +99,12 @@ class LivePatient:
             "chaos_disabled": True,
             "metrics": _heading_for(healthy=True),
         }
+
+    def spoil(self, release: Release, degradation: float) -> None:
+        """From now on that deployment is this bad whenever it is live: 0 is healthy, 1 the bad deployment."""
+        self._degradations[release.id] = degradation
+        if release is self.releases.live:
+            self._simulation.degradation.aim(degradation, self._now())
 
     def inject(self, kind: ChaosKind, amount: float, lasting: timedelta) -> None:
         """Begin chaos on whatever deployment is live."""
@@ -186,7 +197,7 @@ class LivePatient:
     def _switch(self, release: Release, at: datetime) -> int:
         replaced = self.releases.activate(release, at)
         if release is not replaced:
-            self._simulation.degradation.aim(float(release.id == BAD), at)
+            self._simulation.degradation.aim(self._degradations.get(release.id, 0.0), at)
             self._logbook.note_activation(deployment_id=release.id, replaced=replaced.id, at=at)
         return replaced.id
 

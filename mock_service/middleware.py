@@ -25,6 +25,7 @@ _ACTIONS = {
     "/demo/trigger-incident": ("trigger-incident", BAD),
     "/demo/bad-deployment": ("bad-deployment", BAD),
     "/demo/reset": ("reset", GOOD),
+    "/demo/spoil": ("spoil", None),
     "/chaos/latency": ("chaos-latency", None),
     "/chaos/errors": ("chaos-errors", None),
     "/chaos/cpu": ("chaos-cpu", None),

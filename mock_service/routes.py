@@ -1,11 +1,12 @@
 """The API's routes: what is asked of the patient, and the control calls' rules."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from mock_service.calls import CHAOS_CALLS, LONGEST_CORRELATION_ID, ActivationCall, Call, Refused, read_call
+from mock_service.calls import CHAOS_CALLS, LONGEST_CORRELATION_ID, ActivationCall, Call, Refused, SpoilCall, read_call
 from mock_service.chaos import ChaosKind
 from mock_service.journal import Activation, Activations, Journal
 from mock_service.metering import HttpMeter
@@ -13,6 +14,7 @@ from mock_service.middleware import CALL, ControlCall
 from mock_service.patience import Sleep
 from mock_service.patient import Answer, Body, Patient
 from mock_service.readings import plain
+from mock_service.releases import Release
 from mock_service.replies import JsonReply
 
 _PAGE = Path(__file__).with_name("page.html")
@@ -26,6 +28,10 @@ _ECHOED = {
     ChaosKind.ERRORS: "error_rate_injected",
     ChaosKind.CPU: "cpu_injected",
 }
+
+
+Spoil = Callable[[Release, float], None]
+"""Makes a deployment this bad whenever it is live."""
 
 
 class Looks:
@@ -105,8 +111,9 @@ class Looks:
 class Controls:
     """Everything that changes something. A refusal changes nothing."""
 
-    def __init__(self, patient: Patient) -> None:
+    def __init__(self, patient: Patient, *, spoil: Spoil | None = None) -> None:
         self._patient = patient
+        self._spoil = spoil
         self._activations = Activations()
 
     def router(self, *, live: bool) -> APIRouter:
@@ -121,6 +128,8 @@ class Controls:
                 router.add_api_route(f"/chaos/{kind.value}", begin, methods=["POST"])
         if live:
             router.add_api_route("/demo/bad-deployment", self.trigger, methods=["POST"])
+        if self._spoil:
+            router.add_api_route("/demo/spoil", self.spoil, methods=["POST"])
         return router
 
     async def activate(self, deployment: str, request: Request) -> Response:
@@ -153,6 +162,17 @@ class Controls:
         read_call(Call, control.body)
         control.applied = True
         return JsonReply(self._patient.reset())
+
+    async def spoil(self, request: Request) -> Response:
+        """Make a deployment this bad whenever it is live."""
+        control = _control(request)
+        call = read_call(SpoilCall, control.body)
+        release = self._patient.releases.find(str(call.deployment_id))
+        if release is None or self._spoil is None:
+            raise Refused(404, {"error": "no such deployment"})
+        self._spoil(release, call.degradation)
+        control.applied = True
+        return JsonReply({"deployment_id": release.id, "degradation": plain(call.degradation)})
 
     async def latency(self, request: Request) -> Response:
         """Add latency for a while."""

@@ -54,7 +54,7 @@ class Simulation:
 
     def __init__(self, *, seed: int, ramp: timedelta) -> None:
         self._seed = seed
-        self.degradation = Track(ramp)  # 0 is the healthy profile, 1 the degraded one
+        self.degradation = Track(ramp)  # 0 is the healthy profile, 1 the degraded one, more is worse
         self.chaos = Chaos(ramp)
 
     def reading(self, at: datetime) -> Reading:
@@ -74,7 +74,7 @@ class Simulation:
         signals = {}
         for name, healthy in HEALTHY.items():
             band = self._hurt(name, healthy.towards(DEGRADED[name], part), at)
-            signals[name] = round(band.centre + band.spread * noise(name), _DECIMALS.get(name, 1))
+            signals[name] = round(max(0.0, band.centre + band.spread * noise(name)), _DECIMALS.get(name, 1))
         for name in ("error_rate_percent", "cpu_usage_percent", "memory_usage_percent"):
             signals[name] = min(100.0, signals[name])
         return Reading(**signals)

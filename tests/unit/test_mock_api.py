@@ -441,8 +441,34 @@ async def test_the_journal_lists_every_control_call_with_its_correlation_id(live
     assert page["total"] == 4
 
 
+async def test_a_spoiled_deployment_is_worse_than_the_bad_one_whenever_it_is_live(live: Service) -> None:
+    await live.post("/demo/trigger-incident")
+    live.move(10)
+    bad = (await live.get("/metrics/json"))["metrics"]
+    reply = await live.post("/demo/spoil", {"deployment_id": 100, "degradation": 1.5})
+    assert (reply.status_code, reply.json()) == (200, {"deployment_id": 100, "degradation": 1.5})
+    assert (await live.get("/metrics/json"))["metrics"] == bad
+    await live.post("/deployment/100/activate")
+    live.move(10)
+    spoiled = (await live.get("/metrics/json"))["metrics"]
+    for name in ("error_rate_percent", "p99_latency_ms"):
+        assert spoiled[name] > bad[name] * 1.2
+    assert spoiled["requests_per_second"] >= 0
+    await live.post("/demo/reset")
+    live.move(10)
+    assert (await live.get("/metrics/json"))["health_status"] == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({"deployment_id": 7, "degradation": 1}, 404), ({"deployment_id": 100, "degradation": 9}, 422), ({}, 422)],
+)
+async def test_spoiling_refuses_what_it_cannot_do(live: Service, body: dict[str, float], status: int) -> None:
+    assert (await live.post("/demo/spoil", body)).status_code == status
+
+
 async def test_the_seed_profile_lacks_what_the_contract_says_is_absent(steady: Service) -> None:
-    for path in ("/chaos/errors", "/chaos/cpu", "/demo/bad-deployment"):
+    for path in ("/chaos/errors", "/chaos/cpu", "/demo/bad-deployment", "/demo/spoil"):
         assert (await steady.post(path)).status_code == 404
     for path in ("/", "/ui", "/docs", "/openapi.json"):
         assert (await steady.client.get(path)).status_code == 404
