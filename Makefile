@@ -15,19 +15,33 @@ help:  ## list the targets
 	@touch $@
 
 .PHONY: demo
-demo: .venv/.installed  ## one incident, end to end, on an embedded Temporal server (SCENARIO=bad-deploy|p1|p2|chaos|no-culprit|healthy)
+demo: .venv/.installed  ## one incident, end to end, on an embedded Temporal server (SCENARIO=bad-deploy|worse|frozen|shadow|p1|p2|chaos|no-culprit|healthy)
 	$(BIN)/commander demo --scenario $(or $(SCENARIO),bad-deploy)
 
 .PHONY: test
 test: .venv/.installed  ## every test that this machine can run; what it cannot is skipped and counted
 	$(BIN)/python -m pytest --cov --cov-report=term
 
+.PHONY: crash
+crash: .venv/.installed  ## every boundary of a rollback through GitHub x every fault; .ci/run does each boundary once
+	CRASH_MATRIX=whole $(BIN)/python -m pytest tests/fault/test_crash_matrix.py -q
+
+.PHONY: soak
+soak: .venv/.installed  ## five minutes of incidents under random faults; .ci/run does 30 seconds
+	SOAK_SECONDS=300 $(BIN)/python -m pytest tests/fault/test_soak.py -q
+
+.PHONY: standins
+standins:  ## install what tests run against and others wrote: aimock, Prism, Toxiproxy, actionlint (npm and Go)
+	tests/standins/install
+
 .PHONY: check
-check: .venv/.installed  ## lint, format, types, import rules
+check: .venv/.installed  ## lint, format, types, import rules, workflows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy .github/rollback/deployments.py
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --quiet --offline --persona=auditor .github
 
 .PHONY: bench
 bench: .venv/.installed  ## what the durability costs, as ratios in one run

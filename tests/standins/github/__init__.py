@@ -1,0 +1,1 @@
+"""A stateful stand-in for the part of GitHub that a rollback needs, judged by GitHub's published description."""
