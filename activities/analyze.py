@@ -1,24 +1,23 @@
 """Analyze: an analyst proposes, the gate disposes."""
 
+from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 
 import structlog
 from temporalio import activity
 
+from activities.memory import Memory
 from incident.analysis import Analysis, Case
 from incident.anomalies import Assessment
 from incident.decision import Decision
-from incident.errors import IntegrationError
-from incident.evidence import Evidence, SourceState
+from incident.evidence import Evidence
 from incident.gate import Verdict, judge
-from incident.ledger import LedgerView
 from incident.model import Fact
 from incident.policy import Policy
-from incident.ports import Analyst, Ledger
+from incident.ports import Analyst
 
 _log = structlog.get_logger()
-_REMEMBERED = 50
-"""Past remediations of a service that the gate looks at."""
 
 
 class AnalystChoice(StrEnum):
@@ -59,9 +58,10 @@ class Analyzed(Fact):
 class Analyze:
     """Asks an analyst, then the gate."""
 
-    def __init__(self, configured: Analyst, rules: Analyst, ledger: Ledger) -> None:
+    def __init__(self, configured: Analyst, rules: Analyst, memory: Memory, clock: Callable[[], datetime]) -> None:
         self._analysts = {AnalystChoice.CONFIGURED: configured, AnalystChoice.RULES: rules}
-        self._ledger = ledger
+        self._memory = memory
+        self._clock = clock
 
     @activity.defn(name="analyze.decide")
     async def decide(self, order: AnalyzeInput) -> Analyzed:
@@ -80,7 +80,7 @@ class Analyze:
         analysis = await self._analysts[order.analyst].decide(case)
         if order.because:
             analysis = analysis.model_copy(update={"because": order.because})
-        verdict = await self._judge(analysis.decision, order.evidence, order.assessment, order.policy)
+        verdict = await self._judge(analysis.decision, order)
         _log.info(
             "decision",
             analyst=analysis.analyst,
@@ -95,19 +95,11 @@ class Analyze:
     @activity.defn(name="analyze.judge")
     async def judge(self, order: JudgeInput) -> Verdict:
         """The verdict on a decision that was made elsewhere."""
-        verdict = await self._judge(order.decision, order.evidence, order.assessment, order.policy)
+        verdict = await self._judge(order.decision, order)
         _log.info("verdict", course=verdict.course, severity=verdict.severity, refusals=verdict.refusals)
         return verdict
 
-    async def _judge(self, decision: Decision, evidence: Evidence, assessment: Assessment, policy: Policy) -> Verdict:
-        ledger = await view_of(self._ledger, evidence.environment, evidence.service)
-        return judge(decision, evidence, assessment, ledger, policy)
-
-
-async def view_of(ledger: Ledger, environment: str, service: str) -> LedgerView:
-    """What the ledger holds of the service; a ledger that cannot be read is a view that says so."""
-    try:
-        past = await ledger.of_service(environment, service, _REMEMBERED)
-    except IntegrationError as error:
-        return LedgerView(state=SourceState.FAILED, problem=error.problem)
-    return LedgerView(state=SourceState.OK if past else SourceState.EMPTY, remediations=past)
+    async def _judge(self, decision: Decision, order: AnalyzeInput | JudgeInput) -> Verdict:
+        where, who = order.evidence.environment, order.evidence.service
+        ledger = await self._memory.view_but(where, who, order.incident_id, self._clock())
+        return judge(decision, order.evidence, order.assessment, ledger, order.policy)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from pydantic import Field
 from temporalio import activity
 
 from activities.observation import Observer
@@ -27,6 +28,22 @@ class Detection(Fact):
     assessment: Assessment
 
 
+class LiveInput(Fact):
+    """Which service's live deployment is asked for."""
+
+    incident_id: str
+    environment: str
+    service: str
+    source_timeout: timedelta
+
+
+class LiveDeployment(Fact):
+    """The one deployment that is live."""
+
+    deployment_id: int | None = Field(default=None, description="null: it could not be told")
+    problem: str = Field(default="", description="why it could not be told")
+
+
 class Detect:
     """Collects the context and judges the numbers."""
 
@@ -42,3 +59,15 @@ class Detect:
         """
         evidence = await self._observer.context(order.environment, order.service, order.source_timeout)
         return Detection(evidence=evidence, assessment=assess(evidence, order.thresholds))
+
+    @activity.defn(name="detect.live")
+    async def live(self, order: LiveInput) -> LiveDeployment:
+        """What is live now: has somebody else changed it?
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        history = await self._observer.releases(order.environment, order.service, order.source_timeout)
+        if history.live is None:
+            return LiveDeployment(problem=history.problem or "the history names no single live deployment")
+        return LiveDeployment(deployment_id=history.live.deployment_id)

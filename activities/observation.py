@@ -27,13 +27,14 @@ class Observer:
         """
         return await self._look(environment, service, limit, frozenset(Source))
 
-    async def pulse(self, environment: str, service: str, limit: timedelta) -> Evidence:
-        """Metrics and alerts only: what recovery is judged by. The other sources are empty.
+    async def pulse(self, environment: str, service: str, limit: timedelta, *, deployments: bool = False) -> Evidence:
+        """Metrics and alerts: what recovery is judged by; and the deployments, if wanted. The others are empty.
 
         Raises:
             UnknownServiceError: the registry has no such service.
         """
-        return await self._look(environment, service, limit, frozenset({Source.METRICS, Source.ALERTS}))
+        asked = {Source.METRICS, Source.ALERTS} | ({Source.DEPLOYMENTS} if deployments else set())
+        return await self._look(environment, service, limit, frozenset(asked))
 
     async def confirmation(self, environment: str, service: str, limit: timedelta) -> Evidence:
         """Metrics and deployments only: what an action rests on. The other sources are empty and cannot delay it.
@@ -42,6 +43,15 @@ class Observer:
             UnknownServiceError: the registry has no such service.
         """
         return await self._look(environment, service, limit, frozenset({Source.METRICS, Source.DEPLOYMENTS}))
+
+    async def releases(self, environment: str, service: str, limit: timedelta) -> DeploymentsReport:
+        """The deployment history alone; one that fails or takes longer than `limit` says so.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        source = self._services.connect(environment, service).deployments
+        return await _read(source.read_deployments, DeploymentsReport, limit, asked=True)
 
     async def _look(self, environment: str, service: str, limit: timedelta, asked: frozenset[Source]) -> Evidence:
         known = self._services.connect(environment, service)

@@ -14,7 +14,7 @@ class Record:
 
     @activity.defn(name="record.save")
     async def save(self, snapshot: Snapshot) -> None:
-        """Keeps `snapshot`; the same incident again replaces it.
+        """Keeps `snapshot`; the same incident again replaces it, unless what is kept closed later.
 
         Raises:
             TransientError: the store cannot be written.

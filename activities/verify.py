@@ -25,6 +25,8 @@ class VerifyInput(Fact):
     thresholds: Thresholds
     limits: RecoveryLimits
     source_timeout: timedelta
+    ask_live: bool = False
+    """Whether to ask the deployment history what is live."""
 
 
 class Verified(Fact):
@@ -34,6 +36,8 @@ class Verified(Fact):
     recovery: Recovery
     severity: Severity = Severity.P3
     """What the newest look speaks for."""
+    live: int | None = None
+    """The deployment that is live, where that was asked and could be told."""
 
 
 class Verify:
@@ -51,11 +55,17 @@ class Verify:
         """
         looks: tuple[Look, ...] = ()
         severity = Severity.P3
+        live: int | None = None
         recovery = classify(order.before, order.looks, order.limits)
         while len(looks) < order.times and not recovery.settled:
-            evidence = await self._observer.pulse(order.environment, order.service, order.source_timeout)
+            asked = order.ask_live and not looks
+            evidence = await self._observer.pulse(
+                order.environment, order.service, order.source_timeout, deployments=asked
+            )
+            if asked and evidence.deployments.live:
+                live = evidence.deployments.live.deployment_id
             assessment = assess(evidence, order.thresholds)
             severity = assessment.severity
             looks = (*looks, look_at(evidence, assessment))
             recovery = classify(order.before, (*order.looks, *looks), order.limits)
-        return Verified(looks=looks, recovery=recovery, severity=severity)
+        return Verified(looks=looks, recovery=recovery, severity=severity, live=live)

@@ -17,11 +17,18 @@ from bench.measure import Load, Once, Spread, take_rates, take_times
 from bench.report import show
 from bench.results import Results, compare
 from bench.stack import Stack, running
-from incident.policy import Policy, RecoveryLimits
+from incident.policy import Mode, Policy, RecoveryLimits
 
 _AT_ONCE = timedelta(0)
-_DEFAULT = Policy(settle=_AT_ONCE, look_every=_AT_ONCE)
-_ONE_LOOK = Policy(settle=_AT_ONCE, look_every=_AT_ONCE, recovery=RecoveryLimits(stable_looks=1))
+_DEFAULT = Policy(
+    mode=Mode.AUTO,
+    service_rollbacks_per_hour=100_000,
+    fleet_rollbacks_per_hour=100_000,
+    cool_down=_AT_ONCE,
+    settle=_AT_ONCE,
+    look_every=_AT_ONCE,
+)
+_ONE_LOOK = _DEFAULT.model_copy(update={"recovery": RecoveryLimits(stable_looks=1)})
 _WARM_UP = 3
 _TIMES = (60, timedelta(seconds=45))
 _RATES = (6, timedelta(seconds=60))

@@ -19,7 +19,17 @@ from incident.evidence import (
     Reading,
     SourceState,
 )
-from incident.ledger import Remediation, RollbackOrder, RollbackRun, RunState
+from incident.ledger import (
+    Admission,
+    LedgerView,
+    Quota,
+    Remediation,
+    RollbackOrder,
+    RollbackRun,
+    RunState,
+    Stop,
+    objections,
+)
 from incident.messages import ChatMessage, Page
 from incident.rules import RulesAnalyst
 from incident.snapshot import Snapshot
@@ -120,17 +130,21 @@ class Patient:
             ),
         )
 
-    async def find(self, correlation_id: str) -> RollbackRun | None:
+    async def find(self, order: RollbackOrder, asked_at: datetime | None) -> RollbackRun | None:  # noqa: ARG002 - the port's signature
         """The rollback, once it was made."""
-        return self._run if self._run and self._run.correlation_id == correlation_id else None
+        return self._run if self._run and self._run.correlation_id == order.correlation_id else None
 
-    async def start(self, order: RollbackOrder) -> RollbackRun:
+    async def start(self, order: RollbackOrder, not_after: float) -> RollbackRun:  # noqa: ARG002 - the same
         """Mends the service."""
         self._run = RollbackRun(correlation_id=order.correlation_id, state=RunState.SUCCEEDED)
         return self._run
 
-    async def look(self, run: RollbackRun) -> RollbackRun:
+    async def look(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:  # noqa: ARG002 - the same
         """It has ended long ago."""
+        return run
+
+    async def cancel(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:  # noqa: ARG002 - the same
+        """It cannot be called off any more."""
         return run
 
     @property
@@ -173,6 +187,7 @@ class Memory:
         self._snapshots: dict[str, Snapshot] = {}
         self._remediations: dict[str, Remediation] = {}
         self._of_service: dict[tuple[str, str], list[str]] = {}
+        self._stops: dict[tuple[str, str], Stop] = {}
 
     async def save(self, snapshot: Snapshot) -> None:
         """Keeps `snapshot`."""
@@ -186,19 +201,48 @@ class Memory:
         """The snapshots that were kept last."""
         return tuple(reversed(self._snapshots.values()))[:limit]
 
-    async def begin(self, remediation: Remediation) -> None:
-        """Enters `remediation`."""
-        if remediation.correlation_id not in self._remediations:
+    async def entry(self, correlation_id: str) -> Remediation | None:
+        """The entry of that correlation id."""
+        return self._remediations.get(correlation_id)
+
+    async def begin(self, remediation: Remediation, quota: Quota | None) -> Admission:
+        """Enters `remediation`; only a kill switch holds it back, for the bench's quota never binds."""
+        refused = objections(remediation, quota, (), self._stops.values(), undone=False)
+        known = remediation.correlation_id in self._remediations
+        if not known and not refused:
             self._remediations[remediation.correlation_id] = remediation
             service = remediation.environment, remediation.service
             self._of_service.setdefault(service, []).append(remediation.correlation_id)
+        return Admission(refused=refused, entered_before=known)
+
+    async def claim(self, correlation_id: str, seen: datetime, now: datetime) -> bool:
+        """The bench has one attempt at a time."""
+        del correlation_id, seen, now
+        return True
 
     async def finish(self, correlation_id: str, state: RunState) -> None:
         """Sets the state of that remediation."""
         known = self._remediations[correlation_id]
         self._remediations[correlation_id] = known.model_copy(update={"state": state})
 
-    async def of_service(self, environment: str, service: str, limit: int) -> tuple[Remediation, ...]:
-        """The service's remediations, newest first."""
+    async def view(self, environment: str, service: str, now: datetime) -> LedgerView:
+        """The service's remediations, newest first; the fleet's are not counted, so that no round pays for the last."""
         mine = self._of_service.get((environment, service), [])
-        return tuple(self._remediations[each] for each in reversed(mine[-limit:]))
+        return LedgerView(
+            state=SourceState.OK if mine else SourceState.EMPTY,
+            at=now,
+            remediations=tuple(self._remediations[each] for each in reversed(mine)),
+            stops=tuple(each for each in self._stops.values() if each.covers(environment, service)),
+        )
+
+    async def stop(self, stop: Stop) -> None:
+        """Pulls a kill switch."""
+        self._stops[stop.environment, stop.service] = stop
+
+    async def release(self, environment: str, service: str) -> bool:
+        """Lets it go."""
+        return self._stops.pop((environment, service), None) is not None
+
+    async def stops(self) -> tuple[Stop, ...]:
+        """Every kill switch that is pulled."""
+        return tuple(self._stops.values())

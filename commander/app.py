@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from getpass import getuser
 from pathlib import Path
@@ -21,15 +23,17 @@ from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from commander.view import Progress, comparison, incidents, plain, say, summary
 from incident.decision import Decision
 from incident.dossier import Trigger
-from incident.errors import ConfigurationError, PermanentError, TransientError
+from incident.errors import PermanentError, TransientError
 from incident.evidence import Evidence
 from incident.identifiers import parse_incident_id
-from incident.policy import PolicyBook, PolicyFile, parse_policy
+from incident.ledger import Stop
+from incident.policy import PolicyFile
+from incident.rulebook import RULES
 from incident.services import ServiceRegistry
 from incident.snapshot import Outcome, Snapshot, snapshot_schema
 from integrations.store import SqlStore
 from integrations.temporal import connect
-from worker.bootstrap import load_registry
+from worker.bootstrap import load_policies, load_registry
 from worker.settings import Settings, load_settings, variables
 from workflows.desk import IncidentDesk
 from workflows.incident import IncidentWorkflow
@@ -143,7 +147,7 @@ async def _open(service: str, environment: str, outside_analyst: str, trigger: T
     request = IncidentRequest(
         service=service,
         environment=environment,
-        policy=_policies(settings, registry).of(service),
+        policy=load_policies(settings, registry).of(service),
         trigger=trigger,
         outside_analyst=outside_analyst,
     )
@@ -172,7 +176,8 @@ def list_incidents(
 
 async def _incidents(limit: int) -> int:
     settings, console = load_settings(), _console()
-    closed = await SqlStore(settings.store).newest(limit)
+    async with _store(settings) as store:
+        closed = await store.newest(limit)
     try:
         still_open = await (await _desk(settings)).all_open()
     except TransientError as error:
@@ -191,7 +196,8 @@ def show(incident_id: IncidentId, *, as_json: AsJson = False) -> None:
 
 async def _show(incident_id: str, *, as_json: bool) -> int:
     settings, console = load_settings(), _console()
-    stored = await SqlStore(settings.store).load(incident_id)
+    async with _store(settings) as store:
+        stored = await store.load(incident_id)
     if stored is not None:
         if not as_json:
             Progress(console).show(stored.timeline, stored.notifications)
@@ -214,7 +220,8 @@ def follow_incident(incident_id: IncidentId) -> None:
 
 async def _follow(incident_id: str) -> int:
     settings, console = load_settings(), _console()
-    stored = await SqlStore(settings.store).load(incident_id)
+    async with _store(settings) as store:
+        stored = await store.load(incident_id)
     if stored is not None:
         Progress(console).show(stored.timeline, stored.notifications)
         return _told(stored, console, as_json=False)
@@ -278,6 +285,70 @@ async def _cancel(incident_id: str, request: CancelRequest) -> int:
 
 
 @app.command()
+def stop(
+    service: Annotated[str, typer.Argument(help="A service; left out: every service.")] = "",
+    environment: Annotated[str, typer.Option(help="Where it runs; left out: every environment.")] = "",
+    person: Person = "",
+    reason: Annotated[str, typer.Option(help="Kept in the record.")] = "",
+) -> None:
+    """Pull the kill switch: nothing is rolled back until `commander release`. Open incidents are told at once.
+
+    Exit 1 where it is pulled and the open incidents could not be told: they still meet it before they act.
+    """
+    at = datetime.now(UTC)
+    _run(_stop(Stop(environment=environment, service=service, by=person or getuser(), reason=reason, at=at)))
+
+
+async def _stop(pulled: Stop) -> int:
+    settings, console = load_settings(), _console()
+    if pulled.service:
+        _known(pulled, load_registry(settings))
+    async with _store(settings) as store:
+        await store.stop(pulled)
+    console.print(Text(plain(pulled.words)))
+    try:
+        told = await (await _desk(settings)).stop(pulled)
+    except TransientError as error:
+        typer.echo(f"open incidents could not be told, but meet it before they act: {error}", err=True)
+        return _NOT_GOOD
+    console.print(f"open incidents that were told: {', '.join(told) or 'none'}", highlight=False)
+    return 0
+
+
+def _known(pulled: Stop, registry: ServiceRegistry) -> None:
+    """A misspelt service would stop nothing, so it is refused."""
+    if not any(pulled.covers(each.environment, each.name) for each in registry.service):
+        known = ", ".join(sorted(f"{each.name} ({each.environment})" for each in registry.service))
+        raise PermanentError(pulled.service, f"the registry has no such service there; known: {known}")
+
+
+@app.command()
+def release(
+    service: Annotated[str, typer.Argument(help="As it was stopped; left out: every service.")] = "",
+    environment: Annotated[str, typer.Option(help="As it was stopped; left out: every environment.")] = "",
+) -> None:
+    """Let the kill switch of exactly that scope go. Exit 1 where none is pulled."""
+    _run(_release(environment, service))
+
+
+async def _release(environment: str, service: str) -> int:
+    async with _store(load_settings()) as store:
+        released, left = await store.release(environment, service), await store.stops()
+    _console().print("released" if released else "no kill switch of that scope is pulled")
+    for each in left:
+        _console().print(Text(f"still pulled: {plain(each.words)}"))
+    return 0 if released else _NOT_GOOD
+
+
+@app.command()
+def rules() -> None:
+    """Print the gate's rules as a Markdown table."""
+    typer.echo("| rule | what must hold | otherwise |\n|---|---|---|")
+    for rule in RULES:
+        typer.echo(f"| `{rule.name}` | {rule.holds} | {rule.otherwise} |")
+
+
+@app.command()
 def schema(name: Annotated[SchemaName, typer.Argument(help="Which one.")]) -> None:
     """Print a published JSON schema."""
     schemas = {
@@ -298,16 +369,27 @@ def settings() -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    service: Annotated[str, typer.Argument(help="Only this service of the registry; default: every one.")] = "",
+) -> None:
     """Ask every configured system whether it would work, and say what to set if not. Exit 0 if all would, else 1."""
-    _run(_doctor())
+    _run(_doctor(service))
 
 
-async def _doctor() -> int:
+async def _doctor(service: str) -> int:
     settings, console = load_settings(), _console()
-    findings = await examination.examine(settings)
+    findings = await examination.examine(settings, service)
     console.print(examination.table(findings))
     return 0 if all(finding.works for finding in findings) else _NOT_GOOD
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[SqlStore]:
+    store = SqlStore(settings.store)
+    try:
+        yield store
+    finally:
+        await store.close()
 
 
 async def _desk(settings: Settings) -> IncidentDesk:
@@ -319,14 +401,3 @@ async def _found(desk: IncidentDesk, incident_id: str) -> WorkflowHandle[Inciden
     if handle is None:
         raise PermanentError(incident_id, "neither Temporal nor the store knows it")
     return handle
-
-
-def _policies(settings: Settings, registry: ServiceRegistry) -> PolicyBook:
-    path = settings.policy_file
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return PolicyBook()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read ({type(error).__name__})") from error
-    return parse_policy(text, str(path), registry.names)

@@ -28,7 +28,7 @@ from workflows.desk import IncidentDesk
 from workflows.incident import IncidentWorkflow
 from workflows.messages import IncidentRequest
 
-_SERVICE, _ENVIRONMENT = "payment-api", "production"
+_SERVICE = "payment-api"
 _SYSTEM = "demo"
 _INJURED_WITHIN = timedelta(seconds=30)
 _CLOSED_WITHIN = timedelta(minutes=3)
@@ -48,6 +48,8 @@ class Demo:
         self._console = console
         self._settings = settings
         self._directory = directory
+        # Of its own for each run: what an earlier demo did to its deployment 101 says nothing about this one's.
+        self._environment = f"demo_{uuid4().hex[:6]}"
 
     async def run(self, *, keep: bool) -> tuple[Snapshot, tuple[str, ...]]:
         """The incident's snapshot, and what did not end as it should.
@@ -62,6 +64,7 @@ class Demo:
         plan = StackPlan(
             directory=self._directory,
             ports=StackPorts.free(),
+            environment=self._environment,
             mock=_QUICK_MOCK,
             worker={"WORKER__DRAIN": "2s", "STORE__URL": self._settings.store.url},
         )
@@ -90,12 +93,12 @@ class Demo:
     async def _incident(self, stack: EmbeddedStack, http: httpx.AsyncClient) -> Snapshot:
         for injury in self._plot.injuries:
             await fetch_json(http, _SYSTEM, "POST", f"{stack.mock_url}{injury.path}", json=injury.body)
-        policy = self._plot.policy()
+        policy = self._plot.policy(datetime.now(UTC))
         await self._injured(stack, http, policy)
         desk = IncidentDesk(stack.client)
         request = IncidentRequest(
             service=_SERVICE,
-            environment=_ENVIRONMENT,
+            environment=self._environment,
             policy=policy,
             trigger=Trigger(
                 source="demo", trigger_id=uuid4().hex, reason=self._plot.story, chaos_mode=self._is_chaos()
@@ -121,7 +124,7 @@ class Demo:
         try:
             async with asyncio.timeout(_INJURED_WITHIN.total_seconds()):
                 while held < _HOLDS:
-                    evidence = await observer.pulse(_ENVIRONMENT, _SERVICE, policy.source_timeout)
+                    evidence = await observer.pulse(self._environment, _SERVICE, policy.source_timeout)
                     severity = assess(evidence, policy.thresholds).severity
                     held = held + 1 if severity is self._plot.opens_as else 0
                     await asyncio.sleep(_LOOK)

@@ -19,11 +19,13 @@ from activities.observation import Observer
 from commander.view import plain
 from incident.errors import ConfigurationError, IntegrationError, PermanentError
 from incident.evidence import Evidence, Metric, SourceReport, SourceState
-from incident.services import ServiceRegistry
+from incident.services import GitHubEndpoint, ServiceRegistry
+from incident.services import Service as RegisteredService
+from integrations.github import Checked, GitHub, GitHubDeployments, inspect_deployments, inspect_rollback
 from integrations.http import build_client
 from integrations.store import SqlStore
 from integrations.temporal import connect
-from worker.bootstrap import ConfiguredServices, build_ports, load_registry
+from worker.bootstrap import ConfiguredServices, build_ports, load_policies, load_registry
 from worker.settings import Settings
 from workflows.names import DEPLOYMENT, SEARCH_ATTRIBUTES, TASK_QUEUE
 
@@ -50,8 +52,16 @@ def table(findings: list[Finding]) -> Table:
     return shown
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """A finding for each system that the settings name; settings that cannot be used are findings too."""
+async def examine(settings: Settings, only: str = "") -> list[Finding]:
+    """A finding for each system that the settings name; settings that cannot be used are findings too.
+
+    Args:
+        settings: what is examined.
+        only: one service by name; empty: every one.
+
+    Raises:
+        PermanentError: the registry has no service of that name.
+    """
     findings = [
         await _asked("temporal", _temporal(settings)),
         await _asked("worker", _worker(settings)),
@@ -60,22 +70,64 @@ async def examine(settings: Settings) -> list[Finding]:
     try:
         registry = load_registry(settings)
     except ConfigurationError as error:
-        return [*findings, *(Finding("services", works=False, words=line) for line in error.lines)]
+        return [*findings, *_unusable("services", error)]
     findings.append(Finding("services", works=True, words=f"{', '.join(registry.names)} in {settings.services_file}"))
+    findings += _policy(settings, registry)
+    return [*findings, *await _examine_services(settings, registry, only)]
+
+
+async def _examine_services(settings: Settings, registry: ServiceRegistry, only: str) -> list[Finding]:
+    examined = [service for service in registry.service if only in {"", service.name}]
+    if not examined:
+        raise PermanentError(
+            str(settings.services_file), f"no service {only!r}; known: {', '.join(sorted(set(registry.names)))}"
+        )
     async with build_client(settings.http) as http:
         try:
-            world = build_ports(settings, registry, http)
+            services = ConfiguredServices(registry, http, settings.github)
         except ConfigurationError as error:
-            findings += [Finding("analyst", works=False, words=line) for line in error.lines]
+            return _unusable("github", error)
+        try:
+            analyst = build_ports(settings, registry, http).analyst
+        except ConfigurationError as error:
+            findings = _unusable("analyst", error)
         else:
-            findings.append(Finding("analyst", works=True, words=f"{type(world.analyst).__name__}"))
-        observer = Observer(ConfiguredServices(registry, http), lambda: datetime.now(UTC))
-        looks = await asyncio.gather(*_looks(observer, registry))
-    return [*findings, *(finding for evidence in looks for finding in _sources(evidence))]
+            findings = [Finding("analyst", works=True, words=f"{type(analyst).__name__}")]
+        observer = Observer(services, lambda: datetime.now(UTC))
+        looks = await asyncio.gather(
+            *(observer.context(service.environment, service.name, _ANSWER_WITHIN) for service in examined)
+        )
+        findings += [finding for evidence in looks for finding in _sources(evidence)]
+        for service in examined:
+            findings += await _on_github(services.github, service) if services.github else []
+    return findings
 
 
-def _looks(observer: Observer, registry: ServiceRegistry) -> list[Awaitable[Evidence]]:
-    return [observer.context(service.environment, service.name, _ANSWER_WITHIN) for service in registry.service]
+async def _on_github(github: GitHub, service: RegisteredService) -> list[Finding]:
+    deployments, rollback = service.endpoint("deployments"), service.endpoint("rollback")
+    checked: list[Checked] = []
+    if isinstance(rollback, GitHubEndpoint):
+        checked += await inspect_rollback(github, rollback)
+    if isinstance(deployments, GitHubEndpoint):
+        source = GitHubDeployments(github, deployments, service.environment, service.name)
+        checked += await inspect_deployments(source)
+    return [Finding(f"{service.name} {each.subject}", each.works, f"github: {each.words}") for each in checked]
+
+
+def _unusable(system: str, error: ConfigurationError) -> list[Finding]:
+    return [Finding(system, works=False, words=line) for line in error.lines]
+
+
+def _policy(settings: Settings, registry: ServiceRegistry) -> list[Finding]:
+    path = settings.policy_file
+    try:
+        policy = load_policies(settings, registry)
+    except ConfigurationError as error:
+        return _unusable("policy", error)
+    if not path.exists():
+        return [Finding("policy", works=True, words=f"there is no {path}: the defaults hold")]
+    modes = ", ".join(f"{name}: {policy.of(name).mode}" for name in sorted(set(registry.names)))
+    return [Finding("policy", works=True, words=f"{path}; {modes}")]
 
 
 async def _asked(system: str, answer: Awaitable[str]) -> Finding:

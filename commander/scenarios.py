@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from incident.dossier import Channel
-from incident.policy import Policy
+from incident.freeze import Freeze
+from incident.policy import Mode, Policy
 from incident.severity import Severity
 from incident.snapshot import ActionTaken, Outcome, Snapshot
 
@@ -15,6 +16,9 @@ class Scenario(StrEnum):
     """The names that `commander demo --scenario` takes."""
 
     BAD_DEPLOY = "bad-deploy"
+    WORSE = "worse"
+    FROZEN = "frozen"
+    SHADOW = "shadow"
     P1 = "p1"
     P2 = "p2"
     CHAOS = "chaos"
@@ -44,10 +48,19 @@ class Plot:
     chatted: bool
     activations: int
     max_looks: int = 60
+    mode: Mode = Mode.AUTO
+    frozen: bool = False
 
-    def policy(self) -> Policy:
-        """The default policy with waits that suit a demo."""
-        return Policy(settle=timedelta(seconds=2), look_every=timedelta(seconds=1), max_looks=self.max_looks)
+    def policy(self, now: datetime) -> Policy:
+        """The default policy in the scenario's mode, with waits that suit a demo."""
+        hour = timedelta(hours=1)
+        return Policy(
+            mode=self.mode,
+            freezes=(Freeze(name="year end", begins=now - hour, ends=now + hour),) if self.frozen else (),
+            settle=timedelta(seconds=2),
+            look_every=timedelta(seconds=1),
+            max_looks=self.max_looks,
+        )
 
     def differences(self, snapshot: Snapshot, activations: int) -> tuple[str, ...]:
         """What did not end as it should; empty: everything did."""
@@ -80,6 +93,44 @@ PLOTS: Mapping[Scenario, Plot] = {
         paged=False,
         chatted=True,
         activations=1,
+    ),
+    Scenario.WORSE: Plot(
+        story="The rollback from 101 to 100 makes it worse: it is undone, once, and a person is paged.",
+        injuries=(
+            Injury("/demo/spoil", {"deployment_id": 100, "degradation": 1.5}),
+            Injury("/demo/trigger-incident"),
+        ),
+        opens_as=Severity.P0,
+        outcome=Outcome.ESCALATED,
+        action=ActionTaken.ROLLBACK_UNDONE,
+        paged=True,
+        chatted=True,
+        activations=2,
+        max_looks=8,
+    ),
+    Scenario.FROZEN: Plot(
+        story="Deployment 101 fails in a freeze window: nothing is rolled back, and a person is paged with the reason.",
+        injuries=(Injury("/demo/trigger-incident"),),
+        opens_as=Severity.P0,
+        outcome=Outcome.ESCALATED,
+        action=ActionTaken.ESCALATE,
+        paged=True,
+        chatted=True,
+        activations=0,
+        max_looks=5,
+        frozen=True,
+    ),
+    Scenario.SHADOW: Plot(
+        story="Deployment 101 fails, and the mode is shadow: the commander says what it would do, and pages.",
+        injuries=(Injury("/demo/trigger-incident"),),
+        opens_as=Severity.P0,
+        outcome=Outcome.ESCALATED,
+        action=ActionTaken.ESCALATE,
+        paged=True,
+        chatted=True,
+        activations=0,
+        max_looks=5,
+        mode=Mode.SHADOW,
     ),
     Scenario.P1: Plot(
         story="Latency rises into the warning band: chat and pager at once, nothing is rolled back.",

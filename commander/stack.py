@@ -57,6 +57,8 @@ class StackPlan:
     ports: StackPorts
     services_file: Path | None = None
     """The registry; `None`: one is generated that knows the mock service only."""
+    environment: str = "production"
+    """Where the mock service runs, in a generated registry."""
     database: Path | None = None
     """Where Temporal keeps its data; `None`: in memory."""
     mock: Mapping[str, str] = field(default_factory=dict)
@@ -117,7 +119,7 @@ class EmbeddedStack:
         directory, ports = self._plan.directory, self._plan.ports
         directory.mkdir(parents=True, exist_ok=True)
         if self._plan.services_file is None:
-            self.services_file.write_text(_registry(self.mock_url), encoding="utf-8")
+            self.services_file.write_text(_registry(self.mock_url, self._plan.environment), encoding="utf-8")
         await self._spawn("temporal", _temporal_command(self._plan), {})
         await self._spawn("mock", [sys.executable, "-m", "mock_service"], {**self._plan.mock, "PORT": str(ports.mock)})
         await self._until("temporal", self._connected)
@@ -198,9 +200,9 @@ class EmbeddedStack:
                 await child.wait()
 
 
-def _registry(mock_url: str) -> str:
+def _registry(mock_url: str, environment: str) -> str:
     source = f'{{ kind = "mock", url = "{mock_url}" }}'
-    return f'[[service]]\nname = "{_SERVICE}"\nenvironment = "production"\nsource = {source}\n'
+    return f'[[service]]\nname = "{_SERVICE}"\nenvironment = "{environment}"\nsource = {source}\n'
 
 
 def _temporal_command(plan: StackPlan) -> list[str]:

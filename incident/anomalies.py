@@ -40,6 +40,33 @@ class Kind(StrEnum):
     ALERT = "ALERT"
     UNREADABLE = "UNREADABLE"
 
+    @property
+    def signal(self) -> "Signal | None":
+        """What it is a sign of; `None`: nothing, since nothing can be said. Both latencies are one sign."""
+        return _SIGNALS.get(self)
+
+
+class Signal(StrEnum):
+    """Independent signs of trouble. The first four are measured."""
+
+    ERRORS = "errors"
+    LATENCY = "latency"
+    CPU = "cpu"
+    MEMORY = "memory"
+    HEALTH = "health"
+    ALERT = "alert"
+
+
+_SIGNALS = {
+    Kind.ERROR_RATE: Signal.ERRORS,
+    Kind.P99_LATENCY: Signal.LATENCY,
+    Kind.P95_LATENCY: Signal.LATENCY,
+    Kind.CPU: Signal.CPU,
+    Kind.MEMORY: Signal.MEMORY,
+    Kind.HEALTH: Signal.HEALTH,
+    Kind.ALERT: Signal.ALERT,
+}
+
 
 class Band(Fact):
     """Values over `above`, up to and including `up_to`, in the metric's unit."""
@@ -150,6 +177,12 @@ class Assessment(Fact):
     def measured_severity(self) -> Severity:
         """The severity of the measured anomalies alone, leaving out what others say and what cannot be read."""
         return worst(*(anomaly.tier.severity for anomaly in self.anomalies if anomaly.measured))
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """The independent signs of trouble, measured ones first."""
+        seen = {anomaly.kind.signal for anomaly in self.anomalies}
+        return tuple(signal for signal in Signal if signal in seen)
 
     @property
     def summary(self) -> str:

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from incident.analysis import Analysis
 from incident.anomalies import Assessment
 from incident.evidence import Evidence
-from incident.gate import Verdict
-from incident.ledger import RollbackOrder, RollbackRun
+from incident.gate import Finding, Verdict
+from incident.ledger import NOTHING_DONE, RollbackOrder, RollbackRun, Stop
 from incident.messages import ChatKind
 from incident.model import EnvironmentName, Fact, Moment, ServiceName
 from incident.policy import Policy
@@ -72,6 +72,12 @@ class RemediationRecord(Fact):
     run: RollbackRun | None = Field(default=None, description="null: nothing was started")
     refused: tuple[str, ...] = Field(default=(), description="why the gate at the head of the remediation refused it")
     void: bool = Field(default=False, description="refused because what it rested on had changed meanwhile")
+    findings: tuple[Finding, ...] = Field(default=(), description="what the gate found right before it")
+
+    @property
+    def acted(self) -> bool:
+        """Whether something was done, as far as can be told."""
+        return self.run is not None and self.run.state not in NOTHING_DONE
 
 
 class Channel(StrEnum):
@@ -121,6 +127,9 @@ class Dossier(BaseModel):
     proposal: Proposal | None = None
     approval: Approval | None = None
     remediation: RemediationRecord | None = None
+    undo: RemediationRecord | None = Field(default=None, description="the undoing of a rollback that made it worse")
+    stopped: Stop | None = Field(default=None, description="the kill switch, pulled while the incident ran")
+    rounds: int = Field(default=0, description="how often it was decided: what is live may change meanwhile")
     cancelled_by: str = Field(default="", description="who asked for the end; empty: nobody")
     looks: list[Look] = Field(default_factory=list)
     recovery: Recovery | None = None
@@ -135,7 +144,7 @@ class Dossier(BaseModel):
     @property
     def acted(self) -> bool:
         """Whether a remediation was started."""
-        return self.remediation is not None and self.remediation.run is not None
+        return self.remediation is not None and self.remediation.acted
 
     def objection(self, digest: str, approver: str, now: datetime) -> str:
         """Why an answer of `approver` to the proposal of that `digest` cannot be taken; empty: it can."""

@@ -13,6 +13,7 @@ from incident.anomalies import Assessment
 from incident.evidence import Evidence, Metric
 from incident.gate import Course, Verdict
 from incident.identifiers import page_key
+from incident.ledger import RollbackOrder, RollbackRun
 from incident.model import Fact
 from incident.recovery import Look, Recovery, improvement
 from incident.severity import Severity, priority_of
@@ -23,6 +24,7 @@ class ChatKind(StrEnum):
 
     ALERT = "alert"
     QUESTION = "question"
+    REVIEW = "review"
     REPORT = "report"
     PAGE = "page"
     RESOLVE = "resolve"
@@ -79,9 +81,15 @@ def intention(verdict: Verdict) -> str:
         case Course.ASK:
             return f"asking to roll back deployment {verdict.expected_live} to {verdict.target}"
         case Course.PAGE:
-            return "paging the person on call"
+            return f"paging the person on call{_held_back(verdict)}"
         case Course.WATCH:
             return "watching"
+
+
+def _held_back(verdict: Verdict) -> str:
+    if verdict.would is None:
+        return ""
+    return f"; without the shadow mode it would {'roll back' if verdict.would is Course.ACT else verdict.would}"
 
 
 def alert(
@@ -131,6 +139,16 @@ def question(incident_id: str, evidence: Evidence, verdict: Verdict, digest: str
             ("Answer", f"commander approve {incident_id} (or deny), before {deadline}"),
             ("Digest", digest[:12]),
         ),
+    )
+
+
+def review(incident_id: str, order: RollbackOrder, run: RollbackRun) -> ChatMessage:
+    """The rollback waits for somebody's review in the system that carries it out."""
+    return ChatMessage(
+        kind=ChatKind.REVIEW,
+        incident_id=incident_id,
+        title=f"{order.service} ({order.environment}): the rollback to deployment {order.target} waits for a review",
+        fields=_fields(("Review", run.url), ("Waits for", run.detail)),
     )
 
 

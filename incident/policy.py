@@ -6,13 +6,25 @@ A policy file is TOML: the policy's fields at the top, and overrides per service
 import tomllib
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, Literal, Self
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from incident.anomalies import Thresholds
 from incident.errors import ConfigurationError
+from incident.freeze import Freeze
+from incident.ledger import Quota
 from incident.model import Duration, Fact, field_errors
+
+
+class Mode(StrEnum):
+    """How far the commander may go by itself."""
+
+    SHADOW = "shadow"
+    """Says what it would do, and pages."""
+    ASK = "ask"
+    AUTO = "auto"
 
 
 class RecoveryLimits(Fact):
@@ -30,9 +42,19 @@ class RecoveryLimits(Fact):
     stable_looks: int = Field(default=3, ge=1, le=100, description="good looks in a row before it counts as recovered")
 
 
+_Scope = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_]{0,31})/(\*|[a-z0-9][a-z0-9-]{0,62})$")]
+
+
 class Policy(Fact):
     """Everything that bounds what the commander may do to one service, and how long it waits."""
 
+    mode: Mode = Field(
+        default=Mode.ASK,
+        description="shadow: says what it would do, and pages; ask: a person approves; auto: acts by itself",
+    )
+    allow: tuple[_Scope, ...] = Field(
+        default=("*/*",), description="what may be rolled back at all: <environment>/<service>, * stands for any"
+    )
     min_confidence: float = Field(
         default=0.8, ge=0.5, le=1, description="under it a person is asked (the seed's 80 %); at least 0.5"
     )
@@ -40,6 +62,26 @@ class Policy(Fact):
         default=timedelta(hours=2),
         gt=timedelta(0),
         description="a rollback needs a live deployment activated this shortly before the onset",
+    )
+    min_signals: int = Field(
+        default=2, ge=1, le=6, description="kinds of anomaly that must agree, at least one of them a measured metric"
+    )
+    max_deployments_back: int = Field(
+        default=3, ge=1, description="how many deployments before the live one the target may be at the most"
+    )
+    service_rollbacks_per_hour: int = Field(default=1, ge=0, description="of one service; then a person is asked")
+    fleet_rollbacks_per_hour: int = Field(default=3, ge=0, description="of all services; then a person is asked")
+    cool_down: Duration = Field(
+        default=timedelta(minutes=30),
+        ge=timedelta(0),
+        description="after any remediation of the service a person is asked",
+    )
+    freezes: tuple[Freeze, ...] = Field(default=(), description="windows in which a person is asked")
+    undo: bool = Field(
+        default=True, description="whether a rollback that made it worse is undone, once; only in mode auto"
+    )
+    worse_looks: int = Field(
+        default=3, ge=1, le=100, description="looks in a row that find it worse before a rollback is undone"
     )
     approvers: tuple[str, ...] = Field(default=(), description="who may approve; none: a question becomes a page")
     approve_within: Duration = Field(
@@ -56,6 +98,21 @@ class Policy(Fact):
     )
     follow_every: Duration = Field(
         default=timedelta(seconds=10), gt=timedelta(0), description="between two looks at a remediation"
+    )
+    start_within: Duration = Field(
+        default=timedelta(minutes=10), gt=timedelta(0), description="a rollback not begun by then is called off"
+    )
+    review_within: Duration = Field(
+        default=timedelta(days=30), gt=timedelta(0), description="how long reviewers in the target system may take"
+    )
+    recheck_every: Duration = Field(
+        default=timedelta(seconds=30), gt=timedelta(0), description="while a person is asked: is the same one live?"
+    )
+    worker_lost_after: Duration = Field(
+        default=timedelta(seconds=5),
+        ge=timedelta(milliseconds=500),
+        le=timedelta(seconds=15),
+        description="how soon a worker that died is noticed; an action leaves well within it or not at all",
     )
     settle: Duration = Field(
         default=timedelta(seconds=30), ge=timedelta(0), description="from the action to the first look"
@@ -83,6 +140,15 @@ class Policy(Fact):
                 "max_looks: expected at least recovery.stable_looks, or nothing could ever count as recovered"
             )
         return self
+
+    def allows(self, environment: str, service: str) -> bool:
+        """Whether the allow-list holds that service."""
+        return bool({f"{where}/{who}" for where in ("*", environment) for who in ("*", service)} & set(self.allow))
+
+    @property
+    def quota(self) -> Quota:
+        """How many rollbacks may begin within an hour without a person."""
+        return Quota(service_per_hour=self.service_rollbacks_per_hour, fleet_per_hour=self.fleet_rollbacks_per_hour)
 
 
 class PolicyFile(Policy):

@@ -3,11 +3,12 @@
 Every method raises `TransientError` where another try may help and `PermanentError` where it cannot.
 """
 
+from datetime import datetime
 from typing import Protocol
 
 from incident.analysis import Analysis, Case
 from incident.evidence import AlertsReport, DeploymentsReport, LogsReport, MetricsReport
-from incident.ledger import Remediation, RollbackOrder, RollbackRun, RunState
+from incident.ledger import Admission, LedgerView, Quota, Remediation, RollbackOrder, RollbackRun, RunState, Stop
 from incident.messages import ChatMessage, Page
 from incident.snapshot import Snapshot
 
@@ -47,16 +48,35 @@ class DeploymentSource(Protocol):
 class RollbackTarget(Protocol):
     """Makes an earlier deployment live again. One correlation id is one rollback, however often it is asked for."""
 
-    async def find(self, correlation_id: str) -> RollbackRun | None:
-        """The run of that correlation id, or `None` if there is none (yet)."""
+    async def find(self, order: RollbackOrder, asked_at: datetime | None) -> RollbackRun | None:
+        """The run of `order`, or `None` if there is none.
+
+        Args:
+            order: what is looked for, by its correlation id.
+            asked_at: when it may have been asked for; then this waits as long as the target's lists may lag behind.
+                `None`: nobody is known to have asked, so one look is enough.
+        """
         ...
 
-    async def start(self, order: RollbackOrder) -> RollbackRun:
-        """Starts the rollback, unless another deployment than `order.expected_live` is live: then the run is FAILED."""
+    async def start(self, order: RollbackOrder, not_after: float) -> RollbackRun:
+        """Starts the rollback, unless another deployment than `order.expected_live` is live: then the run is FAILED.
+
+        REFUSED: the target does not take such orders, and nothing was started. `TransientError`: whether it was
+        started is not known.
+
+        Args:
+            order: what to do.
+            not_after: on `time.monotonic`'s clock; what has not left by then does not leave any more, since another
+                worker may have taken over.
+        """
         ...
 
-    async def look(self, run: RollbackRun) -> RollbackRun:
-        """How far `run` is now."""
+    async def look(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:
+        """How far `run` of `order` is now."""
+        ...
+
+    async def cancel(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:
+        """Calls `run` off if it has not begun, and how far it is then; one that has begun goes on."""
         ...
 
 
@@ -123,7 +143,7 @@ class SnapshotStore(Protocol):
     """Keeps the record of every incident."""
 
     async def save(self, snapshot: Snapshot) -> None:
-        """Keeps `snapshot`; the same incident again replaces it."""
+        """Keeps `snapshot`; the same incident again replaces it, unless what is kept closed later."""
         ...
 
     async def load(self, incident_id: str) -> Snapshot | None:
@@ -136,16 +156,47 @@ class SnapshotStore(Protocol):
 
 
 class Ledger(Protocol):
-    """Remembers every remediation."""
+    """Remembers every remediation, and who has pulled the kill switch."""
 
-    async def begin(self, remediation: Remediation) -> None:
-        """Enters `remediation`; an entry of the same correlation id stays as it is."""
+    async def entry(self, correlation_id: str) -> Remediation | None:
+        """The entry of that correlation id, or `None`."""
+        ...
+
+    async def begin(self, remediation: Remediation, quota: Quota | None) -> Admission:
+        """Enters `remediation`, unless a kill switch covers it or the quota is used up; an entry stays as it is.
+
+        The switch is read and the quota counted in the transaction that enters it: of any number that ask at once,
+        no more begin than the quota allows.
+
+        Args:
+            remediation: the entry; an undoing is not held to the service's quota, and there is one per incident.
+            quota: `None`: a person allowed it, whatever is used up; a kill switch holds all the same.
+        """
+        ...
+
+    async def claim(self, correlation_id: str, seen: datetime, now: datetime) -> bool:
+        """Whether the caller alone may start what was entered before: its time goes from `seen` to `now`.
+
+        `False`: its time is another one than `seen`, for another attempt has entered or claimed it since.
+        """
         ...
 
     async def finish(self, correlation_id: str, state: RunState) -> None:
         """Sets the state in which that remediation ended."""
         ...
 
-    async def of_service(self, environment: str, service: str, limit: int) -> tuple[Remediation, ...]:
-        """The service's remediations, newest first, at most `limit`."""
+    async def view(self, environment: str, service: str, now: datetime) -> LedgerView:
+        """What is known of the service, newest first, and of the fleet's last hour."""
+        ...
+
+    async def stop(self, stop: Stop) -> None:
+        """Pulls a kill switch; the same scope again replaces it."""
+        ...
+
+    async def release(self, environment: str, service: str) -> bool:
+        """Lets the kill switch of exactly that scope go; whether there was one."""
+        ...
+
+    async def stops(self) -> tuple[Stop, ...]:
+        """Every kill switch that is pulled, oldest first."""
         ...

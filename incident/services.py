@@ -12,11 +12,33 @@ from incident.model import EnvironmentName, Fact, ServiceName, field_errors
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$", description="http(s), without credentials")]
 
 
-class Endpoint(Fact):
-    """One outside system that knows something of a service."""
+class MockEndpoint(Fact):
+    """A payment-api of mock_service."""
 
-    kind: Literal["mock"] = Field(description="mock: the payment-api of mock_service")
+    kind: Literal["mock"]
     url: HttpUrl
+
+
+class GitHubEndpoint(Fact):
+    """A repository on GitHub: its deployments are the history, its rollback workflow makes an earlier one live."""
+
+    kind: Literal["github"]
+    repository: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}$", description="owner/name")
+    environment: str = Field(
+        default="", max_length=255, description="GitHub's name of the environment; empty: the service's environment"
+    )
+    task: str = Field(
+        default="deploy", min_length=1, max_length=100, description="the task that this service's deployments carry"
+    )
+    workflow: str = Field(
+        default="rollback.yml", pattern=r"^[A-Za-z0-9._-]+\.ya?ml$", description="file name of the rollback workflow"
+    )
+    ref: str = Field(default="main", pattern=r"^[A-Za-z0-9._/-]{1,200}$", description="the branch that it runs from")
+
+
+Endpoint = Annotated[MockEndpoint | GitHubEndpoint, Field(discriminator="kind")]
+"""One outside system that knows something of a service."""
+EndpointName = Literal["metrics", "logs", "alerts", "deployments", "rollback"]
 
 
 class Service(Fact):
@@ -24,10 +46,10 @@ class Service(Fact):
 
     name: ServiceName
     environment: EnvironmentName = "production"
-    source: Endpoint | None = Field(default=None, description="stands for each of the five below that is not given")
-    metrics: Endpoint | None = None
-    logs: Endpoint | None = None
-    alerts: Endpoint | None = None
+    source: MockEndpoint | None = Field(default=None, description="stands for each of the five below that is not given")
+    metrics: MockEndpoint | None = None
+    logs: MockEndpoint | None = None
+    alerts: MockEndpoint | None = None
     deployments: Endpoint | None = None
     rollback: Endpoint | None = None
 
@@ -40,9 +62,9 @@ class Service(Fact):
                 )
         return self
 
-    def endpoint(self, name: Literal["metrics", "logs", "alerts", "deployments", "rollback"]) -> Endpoint:
+    def endpoint(self, name: EndpointName) -> MockEndpoint | GitHubEndpoint:
         """The endpoint of that name, or the one that stands for it."""
-        given: Endpoint | None = getattr(self, name)
+        given: MockEndpoint | GitHubEndpoint | None = getattr(self, name)
         endpoint = given or self.source
         if endpoint is None:  # pragma: no cover - the validator above does not let it come to this
             raise ValueError(f"{self.name}: no endpoint for {name}")

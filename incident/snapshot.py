@@ -24,13 +24,13 @@ from incident.dossier import (
 )
 from incident.evidence import Evidence, Metric, Unit
 from incident.gate import Verdict
-from incident.ledger import RunState
+from incident.ledger import RunState, Stop
 from incident.model import Fact, Moment, Ratio
 from incident.policy import Policy
 from incident.recovery import Classification, Look, Recovery, improvement, look_at
 from incident.severity import PagerDutyPriority, Severity, priority_of
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
 
 
 class Outcome(StrEnum):
@@ -47,6 +47,7 @@ class ActionTaken(StrEnum):
     """What was done, not what was recommended."""
 
     ROLLBACK = "rollback"
+    ROLLBACK_UNDONE = "rollback_undone"
     ESCALATE = "escalate"
     MONITOR = "monitor"
     NONE = "none"
@@ -98,7 +99,7 @@ class Integrations(Fact):
 class Snapshot(Fact):
     """The record of one incident."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.0", "1.1"] = SCHEMA_VERSION
     incident_id: str
     workflow_id: str
     outcome: Outcome
@@ -133,6 +134,8 @@ class Snapshot(Fact):
     proposal: Proposal | None
     approval: Approval | None
     remediation: RemediationRecord | None
+    undo: RemediationRecord | None = Field(default=None, description="since 1.1: the undoing of a rollback")
+    stopped: Stop | None = Field(default=None, description="since 1.1: the kill switch, pulled while it ran")
     cancelled_by: str
     looks: tuple[Look, ...]
     recovery: Recovery | None
@@ -177,6 +180,8 @@ def close(dossier: Dossier, outcome: Outcome, closed_at: Moment) -> Snapshot:
         proposal=dossier.proposal,
         approval=dossier.approval,
         remediation=dossier.remediation,
+        undo=dossier.undo,
+        stopped=dossier.stopped,
         cancelled_by=dossier.cancelled_by,
         looks=tuple(dossier.looks),
         recovery=dossier.recovery,
@@ -187,12 +192,17 @@ def close(dossier: Dossier, outcome: Outcome, closed_at: Moment) -> Snapshot:
 
 def action_taken(dossier: Dossier, outcome: Outcome) -> ActionTaken:
     """What was done: a rollback counts only where it succeeded, an escalation only where a page arrived."""
-    run = dossier.remediation.run if dossier.remediation else None
-    if run and run.state is RunState.SUCCEEDED:
+    if _succeeded(dossier.undo):
+        return ActionTaken.ROLLBACK_UNDONE
+    if _succeeded(dossier.remediation):
         return ActionTaken.ROLLBACK
     if dossier.paged:
         return ActionTaken.ESCALATE
     return ActionTaken.NONE if outcome in {Outcome.NO_INCIDENT, Outcome.CANCELLED} else ActionTaken.MONITOR
+
+
+def _succeeded(record: RemediationRecord | None) -> bool:
+    return record is not None and record.run is not None and record.run.state is RunState.SUCCEEDED
 
 
 def snapshot_schema() -> dict[str, Any]:

@@ -4,8 +4,9 @@ Texts name the system and the status; never a URL, whose path or query may hold 
 """
 
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from json import loads
@@ -21,6 +22,10 @@ MAX_RETRY_AFTER = timedelta(minutes=5)
 """The longest pause that a server may ask for: an incident does not wait longer on anybody's word."""
 _OVERLOADED = frozenset({408, 429})
 _SECONDS = re.compile(r"[0-9]+")
+_NOT_AFTER = "not_after"
+"""The request extension that the fence reads."""
+_LEAVES = ".send_request_headers.started"
+"""What httpcore's `trace` extension calls the moment before a request's first byte is written."""
 
 
 class HttpSettings(BaseModel):
@@ -45,6 +50,45 @@ class Reply:
 
     status: int
     body: JsonValue
+    problem: str = ""
+    """Why the body cannot be read, such as "is HTML, not JSON"; empty: it can."""
+    headers: httpx.Headers = field(default_factory=httpx.Headers, compare=False, repr=False)
+
+    def header(self, name: str) -> str | None:
+        """The header of that name in any case, or `None`; one that was sent twice is joined by a comma."""
+        value = self.headers.get(name)
+        return value if isinstance(value, str) else None
+
+    def count(self, name: str) -> int | None:
+        """The header as a whole number of at most 15 digits; `None` where it is missing or none."""
+        value = (self.header(name) or "").strip()
+        return int(value) if _SECONDS.fullmatch(value) and len(value) <= len("999999999999999") else None
+
+
+Refusal = Callable[[Reply], TransientError | PermanentError]
+"""What an answer outside 2xx means; its body is null where it cannot be read."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request, and how its answer is taken."""
+
+    method: str
+    url: str | httpx.URL
+    json: Mapping[str, JsonValue] | None = None
+    """The body to send, if any."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    answers: Collection[int] = ()
+    """Statuses that come back as a `Reply` whatever they are and whatever their body is, such as a 409 that means
+    something to the caller, or the 200 of an action that may have been done although its answer is cut."""
+    refusal: Refusal | None = None
+    """What a status outside 2xx means to this system; left out, what it means to most."""
+    not_after: float | None = None
+    """On `time.monotonic`'s clock: what has not left by then does not leave any more."""
+
+
+class TooLateError(httpx.TransportError):
+    """The request was not sent, since its time had passed."""
 
 
 class _UnreadableError(Exception):
@@ -87,14 +131,50 @@ class _CappedTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+class Fence(httpx.AsyncBaseTransport):
+    """Lets no request out after its `not_after`; put right around the network, inside everything that may delay.
+
+    It looks twice: when the request comes, and, where the network is httpx's own, again when the connection stands
+    and the first byte is about to be written. What is late raises `TooLateError`; nothing of it has been written.
+
+    Args:
+        inner: the network.
+        clock: as `time.monotonic`.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, clock: Callable[[], float] = time.monotonic) -> None:
+        self._inner, self._clock = inner, clock
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The network's answer."""
+        not_after = request.extensions.get(_NOT_AFTER)
+        if not_after is not None:
+            self._pass(request, not_after)
+
+            async def watch(event: str, _: object) -> None:
+                if event.endswith(_LEAVES):
+                    self._pass(request, not_after)
+
+            request.extensions["trace"] = watch
+        return await self._inner.handle_async_request(request)
+
+    def _pass(self, request: httpx.Request, not_after: float) -> None:
+        if self._clock() >= not_after:
+            raise TooLateError("too late", request=request)
+
+    async def aclose(self) -> None:
+        """Closes the network's connections."""
+        await self._inner.aclose()
+
+
 def build_client(settings: HttpSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """A client without retries, redirects, or anything from the environment; the caller closes it.
 
     Args:
         settings: its limits.
-        transport: what carries the requests; left out, the network.
+        transport: what carries the requests, with a `Fence` of its own; left out, the network behind one.
     """
-    inner = transport or httpx.AsyncHTTPTransport(retries=0, trust_env=False)
+    inner = transport or Fence(httpx.AsyncHTTPTransport(retries=0, trust_env=False))
     return httpx.AsyncClient(
         transport=_CappedTransport(inner, settings.max_response_bytes),
         timeout=httpx.Timeout(settings.read_timeout.total_seconds(), connect=settings.connect_timeout.total_seconds()),
@@ -113,25 +193,33 @@ async def fetch_json(
     json: Mapping[str, JsonValue] | None = None,
     answers: Collection[int] = (),
 ) -> Reply:
+    """`ask` in its plainest form; see `Question` for the arguments."""
+    return await ask(client, system, Question(method, url, json, answers=answers))
+
+
+async def ask(client: httpx.AsyncClient, system: str, question: Question) -> Reply:
     """The JSON answer of `system`.
 
     Args:
         client: from `build_client`.
         system: its name in errors.
-        method: the HTTP method.
-        url: where.
-        json: the body to send, if any.
-        answers: statuses that come back as a `Reply` whatever they are and whatever their body is, such as a 409 that
-            means something to the caller, or the 200 of an action that may have been done although its answer is cut.
+        question: what is asked.
 
     Raises:
-        TransientError: unreachable, cut off, silent, or 408, 429, 5xx (with Retry-After, at most MAX_RETRY_AFTER).
+        TransientError: unreachable, cut off, silent, not sent since it was too late, or 408, 429, 5xx (with
+            Retry-After, at most MAX_RETRY_AFTER).
         PermanentError: any other status outside 2xx, or a body that is not what this client reads: too large, no
             UTF-8, no JSON. The same question would get the same answer: whoever watches asks again anyway.
+            For a status outside 2xx, what `question.refusal` makes of it where one is given.
     """
+    extensions = {} if question.not_after is None else {_NOT_AFTER: question.not_after}
     try:
-        async with client.stream(method, url, json=json) as response:
-            return await _reply(system, response, answers)
+        async with client.stream(
+            question.method, question.url, json=question.json, headers=question.headers, extensions=extensions
+        ) as response:
+            return await _reply(system, response, question)
+    except TooLateError as error:
+        raise TransientError(system, "was not sent: it is too late, another worker may have taken over") from error
     except httpx.TimeoutException as error:
         raise TransientError(system, "did not answer in time") from error
     except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ProxyError) as error:
@@ -141,8 +229,8 @@ async def fetch_json(
         raise PermanentError(system, f"cannot be asked ({type(error).__name__})") from error
 
 
-def retry_after(value: str | None, now: datetime) -> timedelta | None:
-    """The pause that a Retry-After header asks for, seconds or an HTTP date, at most MAX_RETRY_AFTER.
+def retry_after(value: str | None, now: datetime, longest: timedelta = MAX_RETRY_AFTER) -> timedelta | None:
+    """The pause that a Retry-After header asks for, seconds or an HTTP date, at most `longest`.
 
     `None` where it is missing or neither.
     """
@@ -150,26 +238,33 @@ def retry_after(value: str | None, now: datetime) -> timedelta | None:
         return None
     text = value.strip()
     if _SECONDS.fullmatch(text):
-        longest = int(MAX_RETRY_AFTER.total_seconds())
-        return timedelta(seconds=min(int(text[:9]), longest)) if len(text) <= len("999999999") else MAX_RETRY_AFTER
+        most = int(longest.total_seconds())
+        return timedelta(seconds=min(int(text[:9]), most)) if len(text) <= len("999999999") else longest
     try:
         until = parsedate_to_datetime(text)
     except ValueError:
         return None
     aware = until if until.tzinfo else until.replace(tzinfo=UTC)
-    return min(max(aware - now, timedelta(0)), MAX_RETRY_AFTER)
+    return min(max(aware - now, timedelta(0)), longest)
 
 
-async def _reply(system: str, response: httpx.Response, answers: Collection[int]) -> Reply:
+async def _reply(system: str, response: httpx.Response, question: Question) -> Reply:
     status = response.status_code
-    if status not in answers and not response.is_success:
-        raise _refusal(system, response)
+    awaited = status in question.answers
+    if not awaited and not response.is_success:
+        raise question.refusal(await _read(response)) if question.refusal else _refusal(system, response)
+    reply = await _read(response)
+    if reply.problem and not awaited:
+        raise PermanentError(system, f"the answer (HTTP {status}) {reply.problem}")
+    return reply
+
+
+async def _read(response: httpx.Response) -> Reply:
     try:
-        return Reply(status, await _json(response))
+        body, problem = await _json(response), ""
     except _UnreadableError as error:
-        if status in answers:
-            return Reply(status, None)
-        raise PermanentError(system, f"the answer (HTTP {status}) {error}") from error
+        body, problem = None, str(error)
+    return Reply(response.status_code, body, problem, response.headers)
 
 
 def _refusal(system: str, response: httpx.Response) -> TransientError | PermanentError:

@@ -29,7 +29,8 @@ from incident.evidence import (
     Unit,
 )
 from incident.ledger import RollbackOrder, RollbackRun, RunState
-from integrations.http import Reply, fetch_json
+from integrations.http import Question, Reply, ask, fetch_json
+from integrations.text import clean
 
 SYSTEM = "mock-service"
 MAX_LINES = 50
@@ -55,11 +56,7 @@ _LATEST_MS = 253_402_300_799_999  # the last millisecond that a datetime can hol
 
 
 def _clean(value: object) -> object:
-    """A text in its cap, without the lone surrogates that JSON can spell and UTF-8 cannot hold."""
-    if not isinstance(value, str):
-        return value
-    short = value if len(value) <= MAX_MESSAGE else value[: MAX_MESSAGE - 1] + "…"
-    return short.encode("utf-8", "replace").decode("utf-8")
+    return clean(value, MAX_MESSAGE) if isinstance(value, str) else value
 
 
 _Text = Annotated[str, BeforeValidator(_clean)]
@@ -191,28 +188,31 @@ class MockPaymentApi:
         known = tuple(_deployment(release, only) for release in page.history[-MAX_ITEMS:])
         return DeploymentsReport(source=SYSTEM, state=_state(known), deployments=known)
 
-    async def find(self, correlation_id: str) -> RollbackRun | None:
-        """The activation that the journal says was applied; `None` where it names none, or there is no journal."""
-        url = httpx.URL(f"{self._url}/demo/journal", params={"correlation_id": correlation_id})
+    async def find(self, order: RollbackOrder, asked_at: datetime | None) -> RollbackRun | None:
+        """The activation that the journal says was applied; `None` where it names none, or there is no journal.
+
+        One look is enough whenever it was asked for: the journal holds a call before that call is answered.
+        """
+        wanted = order.correlation_id
+        url = httpx.URL(f"{self._url}/demo/journal", params={"correlation_id": wanted})
         reply = await fetch_json(self._client, SYSTEM, "GET", url, answers={_NOT_FOUND})
         if reply.status == _NOT_FOUND:
             return None
         journal = _parse(reply, "GET /demo/journal", _Journal)
         applied = any(
-            (entry.action, entry.correlation_id, entry.applied, entry.status) == ("activate", correlation_id, True, _OK)
+            (entry.action, entry.correlation_id, entry.applied, entry.status) == ("activate", wanted, True, _OK)
             for entry in journal.entries
         )
-        return self._run(correlation_id, RunState.SUCCEEDED, "the journal says applied") if applied else None
+        return self._run(order, RunState.SUCCEEDED, "the journal says applied", asked_at) if applied else None
 
-    async def start(self, order: RollbackOrder) -> RollbackRun:
+    async def start(self, order: RollbackOrder, not_after: float) -> RollbackRun:
         """Activates the target, which is done when this returns.
 
         The service itself compares the live deployment and knows the correlation id. UNKNOWN: it answered 200 without
         saying that the target is live.
         """
-        reply = await fetch_json(
-            self._client,
-            SYSTEM,
+        asked_at = datetime.now(UTC)
+        question = Question(
             "POST",
             f"{self._url}/deployment/{order.target}/activate",
             json={
@@ -224,17 +224,26 @@ class MockPaymentApi:
                 "expected_live": order.expected_live,
             },
             answers={_OK, _NOT_FOUND, _CONFLICT},
+            not_after=not_after,
         )
-        state, detail = _outcome(reply, order)
-        return self._run(order.correlation_id, state, detail)
+        state, detail = _outcome(await ask(self._client, SYSTEM, question), order)
+        return self._run(order, state, detail, asked_at)
 
-    async def look(self, run: RollbackRun) -> RollbackRun:
+    async def look(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:
         """`run` as the journal has it now; an ended one stays as it is."""
-        return run if run.state.ended else await self.find(run.correlation_id) or run
+        return run if run.state.ended else await self.find(order, run.asked_at) or run
 
-    def _run(self, correlation_id: str, state: RunState, detail: str) -> RollbackRun:
+    async def cancel(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:
+        """As `look`: an activation is done at once, so there is never one that has not begun."""
+        return await self.look(order, run)
+
+    def _run(self, order: RollbackOrder, state: RunState, detail: str, asked_at: datetime | None) -> RollbackRun:
         return RollbackRun(
-            correlation_id=correlation_id, state=state, url=f"{self._url}/deployment/status", detail=detail
+            correlation_id=order.correlation_id,
+            state=state,
+            asked_at=asked_at,
+            url=f"{self._url}/deployment/status",
+            detail=detail,
         )
 
     async def _read(self, path: str, page: type[_Page]) -> _Page:

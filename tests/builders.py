@@ -221,9 +221,10 @@ def case(of: Evidence | None = None, explains_within: timedelta = timedelta(hour
 
 
 def policy(**changes: object) -> Policy:
-    """A policy with short times, two good looks to recovery, and one approver, ada."""
+    """A policy that acts by itself, with short times, two good looks to recovery, and one approver, ada."""
     return Policy.model_validate(
         {
+            "mode": "auto",
             "approvers": ("ada",),
             "approve_within": "2m",
             "decide_within": "10s",
@@ -259,7 +260,7 @@ def remediation(**changes: object) -> Remediation:
 def ledger(*remediations: Remediation, **changes: object) -> LedgerView:
     """A ledger of `remediations`; without any, it is empty."""
     state = SourceState.OK if remediations else SourceState.EMPTY
-    return LedgerView.model_validate({"state": state, "remediations": remediations, **changes})
+    return LedgerView.model_validate({"state": state, "at": NOW, "remediations": remediations, **changes})
 
 
 def verdict(of: Decision | None = None, seen: Evidence | None = None, by: Policy | None = None) -> Verdict:

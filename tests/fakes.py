@@ -4,11 +4,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import TypeVar
 
 from incident.analysis import Analysis, Case
 from incident.decision import Decision
-from incident.errors import PermanentError, UnknownServiceError
+from incident.errors import PermanentError, TransientError, UnknownServiceError
 from incident.evidence import (
     AlertsReport,
     Deployment,
@@ -20,7 +21,20 @@ from incident.evidence import (
     SourceReport,
     SourceState,
 )
-from incident.ledger import Remediation, RollbackOrder, RollbackRun, RunState
+from incident.ledger import (
+    HOUR,
+    NOTHING_DONE,
+    Admission,
+    LedgerView,
+    Quota,
+    Remediation,
+    RemediationKind,
+    RollbackOrder,
+    RollbackRun,
+    RunState,
+    Stop,
+    objections,
+)
 from incident.messages import ChatMessage, Page
 from incident.ports import Service
 from incident.snapshot import Snapshot
@@ -28,6 +42,8 @@ from tests import builders
 
 _Report = TypeVar("_Report", MetricsReport, LogsReport, AlertsReport, DeploymentsReport)
 Clock = Callable[[], datetime]
+_REMEMBERED = 50
+"""How many remediations of a service a view holds."""
 
 
 def _now() -> datetime:
@@ -114,18 +130,30 @@ class FakeRollback:
         self.lost_replies = list(lost_replies)
         self.starts: list[RollbackOrder] = []
         self.begun: list[RollbackOrder] = []
+        self.sought: list[datetime | None] = []
+        self.search_failures: list[Exception] = []
+        """Raised by the next searches, one each."""
+        self.deadlines: list[float] = []
+        """The `not_after` of each start."""
+        self.cancels: list[str] = []
         self._runs: dict[str, RollbackRun] = {}
         self._script: dict[str, list[RunState]] = {}
 
-    async def find(self, correlation_id: str) -> RollbackRun | None:
-        """The run of that correlation id; not a refused one."""
-        return self._runs.get(correlation_id)
+    async def find(self, order: RollbackOrder, asked_at: datetime | None) -> RollbackRun | None:
+        """The run of that correlation id; not a refused one. Its list never lags."""
+        self.sought.append(asked_at)
+        if self.search_failures:
+            raise self.search_failures.pop(0)
+        return self._runs.get(order.correlation_id)
 
-    async def start(self, order: RollbackOrder) -> RollbackRun:
+    async def start(self, order: RollbackOrder, not_after: float) -> RollbackRun:
         """Begins the run, once; refuses where another deployment than the expected one is live."""
         self.starts.append(order)
+        self.deadlines.append(not_after)
         if self.failures:
             raise self.failures.pop(0)
+        if monotonic() > not_after:
+            raise TransientError("fake", "was not sent: it is too late")
         if known := self._runs.get(order.correlation_id):
             return known
         if order.target not in self._releases.known:
@@ -139,7 +167,16 @@ class FakeRollback:
             raise self.lost_replies.pop(0)
         return run
 
-    async def look(self, run: RollbackRun) -> RollbackRun:
+    async def cancel(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:
+        """Calls a run off that has not begun."""
+        known = self._runs.get(order.correlation_id, run)
+        if known.state.may_be_cancelled:
+            known = known.model_copy(update={"state": RunState.CANCELLED, "detail": "called off"})
+            self._runs[order.correlation_id] = known
+        self.cancels.append(order.correlation_id)
+        return known
+
+    async def look(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:  # noqa: ARG002 - the port's signature
         """The run one step further in its script."""
         if run.state.ended or run.correlation_id not in self._runs:
             return run
@@ -351,11 +388,14 @@ class InMemoryStore:
         self.errors = dict(errors or {})
         self.snapshots: dict[str, Snapshot] = {}
         self.remediations: dict[str, Remediation] = {}
+        self._stops: dict[tuple[str, str], Stop] = {}
 
     async def save(self, snapshot: Snapshot) -> None:
-        """Keeps `snapshot`; the same incident again replaces it."""
+        """Keeps `snapshot`; the same incident again replaces it, unless what is kept closed later."""
         self._may("save")
-        self.snapshots[snapshot.incident_id] = snapshot
+        kept = self.snapshots.setdefault(snapshot.incident_id, snapshot)
+        if kept.closed_at <= snapshot.closed_at:
+            self.snapshots[snapshot.incident_id] = snapshot
 
     async def load(self, incident_id: str) -> Snapshot | None:
         """The snapshot of that incident, or `None`."""
@@ -368,10 +408,35 @@ class InMemoryStore:
         ordered = sorted(self.snapshots.values(), key=lambda each: (each.opened_at, each.incident_id), reverse=True)
         return tuple(ordered[: max(limit, 0)])
 
-    async def begin(self, remediation: Remediation) -> None:
-        """Enters `remediation`; an entry of the same correlation id stays as it is."""
+    async def entry(self, correlation_id: str) -> Remediation | None:
+        """The entry of that correlation id, or `None`."""
+        self._may("entry")
+        return self.remediations.get(correlation_id)
+
+    async def begin(self, remediation: Remediation, quota: Quota | None) -> Admission:
+        """Enters `remediation`, unless a kill switch covers it or the quota is used up; an entry stays as it is."""
         self._may("begin")
-        self.remediations.setdefault(remediation.correlation_id, remediation)
+        known = remediation.correlation_id in self.remediations
+        past = [each for each in self.remediations.values() if each.at > remediation.at - HOUR]
+        refused = objections(
+            remediation,
+            None if known else quota,
+            past,
+            self._stops.values(),
+            undone=not known and any(_undoes(each, remediation.incident_id) for each in self.remediations.values()),
+        )
+        if not refused:
+            self.remediations.setdefault(remediation.correlation_id, remediation)
+        return Admission(refused=refused, entered_before=known)
+
+    async def claim(self, correlation_id: str, seen: datetime, now: datetime) -> bool:
+        """Whether the caller alone may start what was entered before: its time goes from `seen` to `now`."""
+        self._may("claim")
+        known = self.remediations.get(correlation_id)
+        if known is None or known.at != seen:
+            return False
+        self.remediations[correlation_id] = known.model_copy(update={"at": now})
+        return True
 
     async def finish(self, correlation_id: str, state: RunState) -> None:
         """Sets the state in which that remediation ended."""
@@ -381,18 +446,46 @@ class InMemoryStore:
             raise PermanentError("store", f"there is no remediation {correlation_id} to finish")
         self.remediations[correlation_id] = known.model_copy(update={"state": state})
 
-    async def of_service(self, environment: str, service: str, limit: int) -> tuple[Remediation, ...]:
-        """The service's remediations, newest first."""
-        self._may("of_service")
-        mine = [
-            each for each in self.remediations.values() if (each.environment, each.service) == (environment, service)
-        ]
+    async def view(self, environment: str, service: str, now: datetime) -> LedgerView:
+        """What is known of the service, newest first, and of the fleet's last hour."""
+        self._may("view")
+        done = self.remediations.values()
+        mine = [each for each in done if (each.environment, each.service) == (environment, service)]
         mine.sort(key=lambda each: (each.at, each.correlation_id), reverse=True)
-        return tuple(mine[: max(limit, 0)])
+        return LedgerView(
+            state=SourceState.OK if mine else SourceState.EMPTY,
+            at=now,
+            remediations=tuple(mine[:_REMEMBERED]),
+            fleet_last_hour=sum(each.at > now - HOUR and each.state not in NOTHING_DONE for each in done),
+            stops=tuple(
+                each
+                for each in sorted(self._stops.values(), key=lambda each: each.at)
+                if each.covers(environment, service)
+            ),
+        )
+
+    async def stop(self, stop: Stop) -> None:
+        """Pulls a kill switch; the same scope again replaces it."""
+        self._may("stop")
+        self._stops[stop.environment, stop.service] = stop
+
+    async def release(self, environment: str, service: str) -> bool:
+        """Lets the kill switch of exactly that scope go; whether there was one."""
+        self._may("release")
+        return self._stops.pop((environment, service), None) is not None
+
+    async def stops(self) -> tuple[Stop, ...]:
+        """Every kill switch that is pulled, oldest first."""
+        self._may("stops")
+        return tuple(sorted(self._stops.values(), key=lambda each: each.at))
 
     def _may(self, method: str) -> None:
         if error := self.errors.get(method):
             raise error
+
+
+def _undoes(entry: Remediation, incident_id: str) -> bool:
+    return entry.incident_id == incident_id and entry.kind is RemediationKind.UNDO
 
 
 def _raise_next(failures: list[Exception], always: Exception | None) -> None:

@@ -14,6 +14,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.analyze import Analyze
 from activities.detect import Detect
 from activities.interceptor import ActivityGuard
+from activities.memory import Memory
 from activities.notify import Notify
 from activities.observation import Observer
 from activities.record import Record
@@ -21,9 +22,11 @@ from activities.remediate import Remediate
 from activities.verify import Verify
 from incident import ports
 from incident.errors import ConfigurationError
+from incident.policy import PolicyBook, parse_policy
 from incident.rules import RulesAnalyst
-from incident.services import Service, ServiceRegistry, parse_registry
+from incident.services import EndpointName, GitHubEndpoint, MockEndpoint, Service, ServiceRegistry, parse_registry
 from integrations.console import ConsoleChat, ConsolePager
+from integrations.github import GitHub, GitHubDeployments, GitHubRollback, GitHubSettings
 from integrations.mock_service import MockPaymentApi
 from integrations.openai import OpenAIAnalyst
 from integrations.openai import build_client as build_openai_client
@@ -39,6 +42,7 @@ _VERSIONING = {
 }
 _THROUGH = ("activities", "incident", "pydantic", "pydantic_core", "annotated_types", "structlog")
 """Modules that the workflow sandbox does not load anew: ours are held to determinism by lint."""
+_NO_GITHUB = GitHubSettings()
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Ports:
     pager: ports.Pager
     store: ports.SnapshotStore
     ledger: ports.Ledger
+    stopped: str = ""
+    """The setting that keeps this worker from acting; empty: it may."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
@@ -67,12 +73,26 @@ class ConnectedService:
 
 
 class ConfiguredServices:
-    """The services of the registry, each connected when it is first asked for."""
+    """The services of the registry, each connected when it is first asked for.
 
-    def __init__(self, registry: ServiceRegistry, client: httpx.AsyncClient) -> None:
+    Args:
+        registry: the services.
+        client: what every HTTP request goes through.
+        github: how GitHub is reached, where a service names it; all of them share one connection to it.
+
+    Raises:
+        ConfigurationError: a service names GitHub, and there is no token for it; names the variable.
+    """
+
+    def __init__(
+        self, registry: ServiceRegistry, client: httpx.AsyncClient, github: GitHubSettings = _NO_GITHUB
+    ) -> None:
         self._registry = registry
         self._client = client
         self._connected: dict[Service, ConnectedService] = {}
+        named = any(isinstance(each.endpoint(name), GitHubEndpoint) for each in registry.service for name in _BY_GITHUB)
+        self.github = GitHub(client, github) if named else None
+        """The connection to GitHub; `None` where no service names it."""
 
     def connect(self, environment: str, service: str) -> ConnectedService:
         """The connections of that service.
@@ -83,13 +103,33 @@ class ConfiguredServices:
         known = self._registry.find(environment, service)
         if known not in self._connected:
             self._connected[known] = ConnectedService(
-                metrics=MockPaymentApi(self._client, known.endpoint("metrics").url),
-                logs=MockPaymentApi(self._client, known.endpoint("logs").url),
-                alerts=MockPaymentApi(self._client, known.endpoint("alerts").url),
-                deployments=MockPaymentApi(self._client, known.endpoint("deployments").url),
-                rollback=MockPaymentApi(self._client, known.endpoint("rollback").url),
+                metrics=self._mock(known.endpoint("metrics")),
+                logs=self._mock(known.endpoint("logs")),
+                alerts=self._mock(known.endpoint("alerts")),
+                deployments=self._deployments(known),
+                rollback=self._rollback(known),
             )
         return self._connected[known]
+
+    def _deployments(self, service: Service) -> ports.DeploymentSource:
+        endpoint = service.endpoint("deployments")
+        if self.github and isinstance(endpoint, GitHubEndpoint):
+            return GitHubDeployments(self.github, endpoint, service.environment, service.name)
+        return self._mock(endpoint)
+
+    def _rollback(self, service: Service) -> ports.RollbackTarget:
+        endpoint = service.endpoint("rollback")
+        if self.github and isinstance(endpoint, GitHubEndpoint):
+            return GitHubRollback(self.github, endpoint)
+        return self._mock(endpoint)
+
+    def _mock(self, endpoint: MockEndpoint | GitHubEndpoint) -> MockPaymentApi:
+        if isinstance(endpoint, GitHubEndpoint):  # pragma: no cover - the registry's model does not let it come to this
+            raise ConfigurationError(f"{endpoint.repository}: GitHub gives deployments and rollbacks only")
+        return MockPaymentApi(self._client, endpoint.url)
+
+
+_BY_GITHUB: tuple[EndpointName, ...] = ("deployments", "rollback")
 
 
 def load_registry(settings: Settings) -> ServiceRegistry:
@@ -109,18 +149,35 @@ def load_registry(settings: Settings) -> ServiceRegistry:
     return parse_registry(text, str(path))
 
 
+def load_policies(settings: Settings, registry: ServiceRegistry) -> PolicyBook:
+    """The policies that the settings name; the defaults where there is no such file.
+
+    Raises:
+        ConfigurationError: the file cannot be used.
+    """
+    path = settings.policy_file
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return PolicyBook()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read ({type(error).__name__})") from error
+    return parse_policy(text, str(path), registry.names)
+
+
 def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.AsyncClient) -> Ports:
     """The adapters that the settings choose; the console stands in for a chat and a pager without an account."""
     store = SqlStore(settings.store)
     rules = RulesAnalyst()
     return Ports(
-        services=ConfiguredServices(registry, client),
+        services=ConfiguredServices(registry, client, settings.github),
         analyst=_analyst(settings, rules),
         rules=rules,
         chat=ConsoleChat(),
         pager=ConsolePager(),
         store=store,
         ledger=store,
+        stopped="WORKER__STOPPED" if settings.worker.stopped else "",
     )
 
 
@@ -138,15 +195,20 @@ def _analyst(settings: Settings, rules: RulesAnalyst) -> ports.Analyst:
 def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
     """Every activity, ready to be registered."""
     observer = Observer(world.services, world.clock)
-    analyze = Analyze(world.analyst, world.rules, world.ledger)
-    remediate = Remediate(world.services, observer, world.ledger, world.clock)
+    memory = Memory(world.ledger, world.stopped)
+    analyze = Analyze(world.analyst, world.rules, memory, world.clock)
+    remediate = Remediate(world.services, observer, memory, world.clock)
+    detect = Detect(observer)
     notify = Notify(world.chat, world.pager)
     return (
-        Detect(observer).collect,
+        detect.collect,
+        detect.live,
         analyze.decide,
         analyze.judge,
         remediate.rollback,
+        remediate.undo,
         remediate.follow,
+        remediate.cancel,
         Verify(observer).look,
         notify.chat,
         notify.page,

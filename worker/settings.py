@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from incident.errors import ConfigurationError
 from incident.model import Duration, field_errors
+from integrations.github import GitHubSettings
 from integrations.http import HttpSettings
 from integrations.openai import OpenAISettings
 from integrations.store import StoreSettings
@@ -44,6 +45,9 @@ class WorkerSettings(BaseModel):
 
     analyst: AnalystKind = Field(
         default=AnalystKind.AUTO, description="auto: openai where OPENAI__API_KEY is set, else rules."
+    )
+    stopped: bool = Field(
+        default=False, description="The kill switch: true keeps this worker from starting any remediation."
     )
     build_id: str = Field(default="0.1.0", min_length=1, description="The build that this worker is a member of.")
     versioning: Versioning = Field(
@@ -76,6 +80,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     openai: OpenAISettings = OpenAISettings()
     store: StoreSettings = StoreSettings()
+    github: GitHubSettings = GitHubSettings()
     http: HttpSettings = HttpSettings()
 
 

@@ -7,9 +7,9 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 
 with workflow.unsafe.imports_passed_through():
     from activities.analyze import AnalystChoice, Analyze, Analyzed, AnalyzeInput, JudgeInput
-    from activities.detect import Detect, DetectInput, Detection
+    from activities.detect import Detect, DetectInput, Detection, LiveInput
     from activities.record import Record
-    from activities.remediate import FollowInput, Remediate, Remediated, RemediateInput
+    from activities.remediate import FollowInput, Remediate, Remediated, RemediateInput, UndoInput
     from activities.verify import Verified, Verify, VerifyInput
     from incident.analysis import Analysis
     from incident.anomalies import assess
@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from incident.dossier import Dossier
     from incident.evidence import unseen
     from incident.ledger import RollbackOrder, RollbackRun, RunState
-    from incident.recovery import Look
+    from incident.recovery import Classification, Look, Recovery
     from incident.snapshot import Snapshot
     from workflows import options
 
@@ -27,6 +27,9 @@ class Crew:
 
     def __init__(self, dossier: Dossier) -> None:
         self._dossier = dossier
+
+    def _within(self, kind: options.Options) -> options.Options:
+        return options.noticed_within(kind, self._dossier.policy.worker_lost_after)
 
     async def collect(self) -> Detection:
         """The context and what the numbers say; where nobody could look, evidence of which every source failed.
@@ -44,7 +47,7 @@ class Crew:
         )
         try:
             return await workflow.execute_activity_method(
-                Detect.collect, order, summary="metrics, logs, alerts, deployments", **options.READ
+                Detect.collect, order, summary="metrics, logs, alerts, deployments", **self._within(options.READ)
             )
         except ActivityError as error:
             stop_if_cancelled(error)
@@ -73,13 +76,19 @@ class Crew:
         )
         try:
             return await workflow.execute_activity_method(
-                Analyze.decide, order, summary=f"analyst and gate: {seen.assessment.severity}", **options.THINK
+                Analyze.decide,
+                order,
+                summary=f"analyst and gate: {seen.assessment.severity}",
+                **self._within(options.THINK),
             )
         except ActivityError as error:
             stop_if_cancelled(error)
             rules = order.model_copy(update={"analyst": AnalystChoice.RULES, "because": why(error)})
             return await workflow.execute_activity_method(
-                Analyze.decide, rules, summary="rules and gate, since the analyst could not", **options.THINK
+                Analyze.decide,
+                rules,
+                summary="rules and gate, since the analyst could not",
+                **self._within(options.THINK),
             )
 
     async def judge(self, seen: Detection, decision: Decision, analyst: str) -> Analyzed:
@@ -96,7 +105,7 @@ class Crew:
             decision=decision,
         )
         verdict = await workflow.execute_activity_method(
-            Analyze.judge, order, summary=f"gate: {analyst} proposes {decision.action}", **options.READ
+            Analyze.judge, order, summary=f"gate: {analyst} proposes {decision.action}", **self._within(options.READ)
         )
         return Analyzed(analysis=Analysis(decision=decision, analyst=analyst), verdict=verdict)
 
@@ -115,45 +124,103 @@ class Crew:
         )
         summary = f"gate again, then deployment {order.expected_live} → {order.target}"
         try:
-            return await workflow.execute_activity_method(Remediate.rollback, task, summary=summary, **options.ACT)
+            return await workflow.execute_activity_method(
+                Remediate.rollback, task, summary=summary, **self._within(options.ACT)
+            )
         except ActivityError as error:
             run = RollbackRun(correlation_id=order.correlation_id, state=RunState.UNKNOWN, detail=why(error))
             return Remediated(run=run)
+
+    async def undo(
+        self, order: RollbackOrder, undone: RollbackOrder, run: RollbackRun, recovery: Recovery
+    ) -> Remediated:
+        """What became of `order`, which undoes `undone`; a run of state UNKNOWN, where nobody can say."""
+        task = UndoInput(
+            incident_id=self._dossier.incident_id,
+            order=order,
+            undone=undone,
+            run=run,
+            recovery=recovery,
+            policy=self._dossier.policy,
+        )
+        summary = f"the gate of undoing, then deployment {order.expected_live} → {order.target}"
+        try:
+            return await workflow.execute_activity_method(
+                Remediate.undo, task, summary=summary, **self._within(options.ACT)
+            )
+        except ActivityError as error:
+            return Remediated(
+                run=RollbackRun(correlation_id=order.correlation_id, state=RunState.UNKNOWN, detail=why(error))
+            )
+
+    async def cancel_run(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:
+        """How far `run` is once it was called off; as it was, where nobody can say."""
+        task = FollowInput(incident_id=self._dossier.incident_id, order=order, run=run)
+        try:
+            return await workflow.execute_activity_method(
+                Remediate.cancel, task, summary=f"call off the {order.kind}", **self._within(options.READ)
+            )
+        except ActivityError as error:
+            return run.model_copy(update={"detail": why(error)})
+
+    async def live(self) -> int | None:
+        """The deployment that is live; `None` where nobody can say."""
+        order = LiveInput(
+            incident_id=self._dossier.incident_id,
+            environment=self._dossier.environment,
+            service=self._dossier.service,
+            source_timeout=self._dossier.policy.source_timeout,
+        )
+        try:
+            answer = await workflow.execute_activity_method(
+                Detect.live, order, summary="what is live now", **self._within(options.READ)
+            )
+        except ActivityError as error:
+            stop_if_cancelled(error)
+            return None
+        return answer.deployment_id
 
     async def look_at_run(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:
         """How far `run` is; as it was, where nobody can say."""
         task = FollowInput(incident_id=self._dossier.incident_id, order=order, run=run)
         try:
             return await workflow.execute_activity_method(
-                Remediate.follow, task, summary=f"the rollback was {run.state}", **options.READ
+                Remediate.follow, task, summary=f"the rollback was {run.state}", **self._within(options.READ)
             )
         except ActivityError as error:
             return run.model_copy(update={"detail": why(error)})
 
-    async def look(self, before: Look, taken: int) -> Verified | None:
-        """One more look at the service, or as many as settle it where no pause is between them.
+    async def look(self, before: Look, taken: int, *, ask_live: bool) -> Verified | None:
+        """One more look at the service, or as many as settle it where no pause is between them and it is not worse.
 
         `None` where nobody could look.
 
         Args:
             before: what to compare with.
             taken: how many looks of the policy's `max_looks` are used up; fewer than all.
+            ask_live: whether to ask what is live as well.
         """
-        policy = self._dossier.policy
+        policy, recovery = self._dossier.policy, self._dossier.recovery
+        worse = recovery is not None and recovery.classification is Classification.DEGRADED
+        several = not policy.look_every and not worse  # what is worse is counted look by look
         order = VerifyInput(
             incident_id=self._dossier.incident_id,
             environment=self._dossier.environment,
             service=self._dossier.service,
             before=before,
             looks=tuple(self._dossier.looks[-policy.recovery.stable_looks :]),
-            times=1 if policy.look_every else min(policy.recovery.stable_looks, policy.max_looks - taken),
+            times=min(policy.recovery.stable_looks, policy.max_looks - taken) if several else 1,
             thresholds=policy.thresholds,
             limits=policy.recovery,
             source_timeout=policy.source_timeout,
+            ask_live=ask_live,
         )
         try:
             return await workflow.execute_activity_method(
-                Verify.look, order, summary=f"look {taken + 1} of at most {policy.max_looks}", **options.READ
+                Verify.look,
+                order,
+                summary=f"look {taken + 1} of at most {policy.max_looks}",
+                **self._within(options.READ),
             )
         except ActivityError:
             return None

@@ -20,6 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from incident.dossier import Approval, Dossier
 from incident.errors import PermanentError, TransientError
 from incident.identifiers import parse_incident_id, workflow_id
+from incident.ledger import Stop
 from incident.model import Fact, Moment
 from incident.snapshot import Snapshot
 from workflows import names
@@ -148,6 +149,18 @@ class IncidentDesk:
             TransientError: Temporal, or a worker, does not answer.
         """
         return await _answered(handle.execute_update(IncidentWorkflow.cancel, request, rpc_timeout=_ANSWER_WITHIN))
+
+    async def stop(self, stop: Stop) -> tuple[str, ...]:
+        """Tells every open incident that the kill switch covers; their ids.
+
+        Raises:
+            TransientError: Temporal does not answer; the incidents not told yet still meet the switch in the ledger.
+        """
+        covered = [each for each in await self.all_open() if stop.covers(each.environment, each.service)]
+        for each in covered:
+            handle = self._client.get_workflow_handle_for(IncidentWorkflow.run, each.workflow_id, run_id=each.run_id)
+            await _answered(handle.signal(IncidentWorkflow.stop, stop, rpc_timeout=_ANSWER_WITHIN))
+        return tuple(each.incident_id for each in covered)
 
     async def _listed(self, query: str) -> AsyncIterator[OpenIncident]:
         found = self._client.list_workflows(f'WorkflowType = "{names.INCIDENT}" AND {query}')

@@ -12,16 +12,18 @@ from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.detect import Detection
+    from activities.verify import Verified
     from incident import messages as wording
     from incident.decision import Decision, InvalidDecisionError, parse_decision
-    from incident.dossier import Approval, Dossier, Proposal, RemediationRecord, Stage, TimelineEntry, proposal_digest
+    from incident.dossier import Approval, Dossier, Proposal, Stage, proposal_digest
     from incident.gate import Course, Verdict
-    from incident.identifiers import correlation_id, mint_incident_id
-    from incident.ledger import RollbackOrder, RollbackRun, RunState
+    from incident.identifiers import mint_incident_id
+    from incident.ledger import RunState, Stop
     from incident.recovery import Classification, look_at
     from incident.severity import Severity
     from incident.snapshot import Outcome, Snapshot, close
     from workflows import names, showing
+    from workflows.chronicle import Chronicle
     from workflows.crew import Crew, stop_if_cancelled, why
     from workflows.messages import (
         ApprovalAnswer,
@@ -35,9 +37,12 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.people import People
     from workflows.record import LateRecordWorkflow
+    from workflows.remedy import Remedy
 
 _T = TypeVar("_T")
 _URGENT = frozenset({Severity.P0, Severity.P1})
+_ROUNDS = 5
+"""How often one incident is decided at the most: what changes that fast needs a person."""
 
 
 class _EndedByPersonError(Exception):
@@ -61,18 +66,21 @@ class IncidentWorkflow:
             policy=request.policy,
             opened_at=now,
         )
+        self._chronicle = Chronicle(self._dossier)
         self._crew = Crew(self._dossier)
-        self._people = People(self._dossier)
+        self._people = People(self._dossier, self._chronicle)
+        self._remedy = Remedy(self._dossier, self._crew, self._people, self._chronicle, self._called_off)
         self._outside: Decision | None = None
         self._declined = ""
-        self._acting = False
+        self._alerted = False
+        self._worse = 0
         self._closing = False
         self._silences: list[asyncio.Task[None]] = []
 
     @workflow.run
     async def run(self, request: IncidentRequest) -> Snapshot:  # noqa: ARG002 - __init__ took it
         """The incident's snapshot. A cancellation by Temporal's own means counts as a person's."""
-        self._enter(Stage.DETECTING, f"asked by {self._dossier.trigger.source}")
+        self._chronicle.enter(Stage.DETECTING, f"asked by {self._dossier.trigger.source}")
         story = asyncio.create_task(self._story())
         while not story.done():
             try:
@@ -87,13 +95,15 @@ class IncidentWorkflow:
             self._open(seen)
             if seen.assessment.healthy:
                 return await self._close(Outcome.NO_INCIDENT)
-            verdict = await self._handle(seen)
-            while worse := await self._verify(seen, verdict):
-                seen = worse
-                self._open(seen)
-                verdict = await self._handle(seen)
+            seen, verdict = await self._handle(seen)
+            while changed := await self._verify(seen, verdict):
+                self._open(changed)
+                seen, verdict = await self._handle(changed)
+            if self._made_worse():
+                await self._remedy.undo()
+                await self._verify(seen, verdict)
         except _EndedByPersonError:
-            self._note(f"ended by {self._dossier.cancelled_by} before anything was done")
+            self._chronicle.note(f"ended by {self._dossier.cancelled_by} before anything was done")
             return await self._close(Outcome.CANCELLED)
         self._closing = True
         await asyncio.gather(*self._silences)
@@ -101,15 +111,28 @@ class IncidentWorkflow:
 
     def _open(self, seen: Detection) -> None:
         self._dossier.evidence, self._dossier.assessment = seen.evidence, seen.assessment
-        self._note(f"{seen.assessment.severity}: {seen.assessment.summary}")
+        self._chronicle.note(f"{seen.assessment.severity}: {seen.assessment.summary}")
         for missing in seen.evidence.missing:
-            self._note(f"not seen: {missing}")
+            self._chronicle.note(f"not seen: {missing}")
 
-    async def _handle(self, seen: Detection) -> Verdict:
-        self._silences.append(asyncio.create_task(self._page_if_nothing_is_done(seen)))
-        verdict = await self._unless_ended(self._decide(seen))
-        await self._respond(seen, verdict)
-        return verdict
+    async def _handle(self, seen: Detection) -> tuple[Detection, Verdict]:
+        """Decides and responds; where somebody changed what is live meanwhile, on evidence that is read again."""
+        while True:
+            self._dossier.rounds += 1
+            self._silences.append(asyncio.create_task(self._page_if_nothing_is_done(seen)))
+            verdict = await self._unless_ended(self._decide(seen))
+            if not await self._respond(seen, verdict):
+                return seen, verdict
+            if self._dossier.rounds >= _ROUNDS:
+                self._people.page(f"what is live, or how the service is, changed {_ROUNDS} times while it was decided")
+                return seen, verdict
+            self._chronicle.enter(Stage.DETECTING, "the proposal is void; the evidence is read again")
+            fresh = await self._unless_ended(self._crew.collect())
+            if fresh.assessment.healthy:
+                self._chronicle.note("the service is well by now")
+                return seen, verdict
+            seen = fresh
+            self._open(seen)
 
     async def _page_if_nothing_is_done(self, seen: Detection) -> None:
         """The page that waits for nobody: not for the analyst, not for an approval."""
@@ -123,10 +146,11 @@ class IncidentWorkflow:
                 timeout_summary="page if nothing has been done",
             )
         except TimeoutError:
-            self._page(seen, f"nothing was done within {after}")
+            self._people.page(f"nothing was done within {after}")
 
     async def _decide(self, seen: Detection) -> Verdict:
-        self._enter(Stage.ANALYZING)
+        self._dossier.analysis = self._dossier.verdict = None
+        self._chronicle.enter(Stage.ANALYZING)
         outside = await self._outside_decision() if self._request.outside_analyst else None
         try:
             if outside:
@@ -135,17 +159,17 @@ class IncidentWorkflow:
                 analyzed = await self._crew.analyze(seen, self._declined)
         except ActivityError as error:
             stop_if_cancelled(error)
-            self._note(f"nobody could decide: {why(error)}")
+            self._chronicle.note(f"nobody could decide: {why(error)}")
             return Verdict(course=Course.PAGE, severity=seen.assessment.severity, findings=())
         self._dossier.analysis, self._dossier.verdict = analyzed.analysis, analyzed.verdict
-        self._note(f"{analyzed.analysis.analyst} proposes {analyzed.analysis.decision.action}")
-        self._note(f"{analyzed.verdict.severity}: {wording.intention(analyzed.verdict)}")
+        self._chronicle.note(f"{analyzed.analysis.analyst} proposes {analyzed.analysis.decision.action}")
+        self._chronicle.note(f"{analyzed.verdict.severity}: {wording.intention(analyzed.verdict)}")
         return analyzed.verdict
 
     async def _outside_decision(self) -> Decision | None:
         self._outside, self._declined = None, ""
         name, within = self._request.outside_analyst, self._dossier.policy.decide_within
-        self._enter(Stage.AWAITING_DECISION, f"{name} has {within}")
+        self._chronicle.enter(Stage.AWAITING_DECISION, f"{name} has {within}")
         try:
             await workflow.wait_condition(
                 lambda: self._outside is not None or bool(self._declined),
@@ -154,35 +178,60 @@ class IncidentWorkflow:
             )
         except TimeoutError:
             self._declined = f"{name} did not decide within {within}"
-        self._enter(Stage.ANALYZING, self._declined)
+        self._chronicle.enter(Stage.ANALYZING, self._declined)
         return self._outside
 
-    async def _respond(self, seen: Detection, verdict: Verdict) -> None:
-        if self._dossier.analysis and verdict.course is not Course.WATCH:
-            alert = wording.alert(
-                self._dossier.incident_id, seen.evidence, seen.assessment, self._dossier.analysis, verdict
-            )
-            self._people.tell(alert)
+    async def _respond(self, seen: Detection, verdict: Verdict) -> bool:
+        """Does what the verdict allows; `True` where what it rested on has changed, so that nothing was done."""
+        analysis = self._dossier.analysis
+        if analysis and verdict.course is not Course.WATCH:
+            self._alerted = True
+            incident_id = self._dossier.incident_id
+            self._people.tell(wording.alert(incident_id, seen.evidence, seen.assessment, analysis, verdict))
         match verdict.course:
             case Course.ACT:
-                await self._remediate(seen, verdict, "policy")
+                return await self._remediate(seen, verdict, "policy")
             case Course.ASK:
-                if approver := await self._approved(seen, verdict):
-                    await self._remediate(seen, verdict, approver)
+                approver, void = await self._approved(seen, verdict)
+                return void or (bool(approver) and await self._remediate(seen, verdict, approver))
             case Course.PAGE:
-                self._page(seen, "; ".join(verdict.refusals) or "nobody could decide")
+                self._people.page("; ".join(verdict.refusals) or "nobody could decide")
             case Course.WATCH:
-                self._note("watching until it has settled")
+                self._chronicle.note("watching until it has settled")
+        return False
 
-    async def _approved(self, seen: Detection, verdict: Verdict) -> str:
-        """Who approved; empty where nobody did."""
+    async def _approved(self, seen: Detection, verdict: Verdict) -> tuple[str, bool]:
+        """Who approved, empty where nobody did; and whether the proposal is void, since something else is live."""
+        proposal = self._propose(seen, verdict)
+        policy = self._dossier.policy
+        while (left := proposal.deadline - workflow.now()) > timedelta(0):
+            try:
+                await workflow.wait_condition(
+                    lambda: self._dossier.approval is not None or self._ended() or self._dossier.stopped is not None,
+                    timeout=min(left, policy.recheck_every),
+                    timeout_summary="wait for a person's answer",
+                )
+                break
+            except TimeoutError:
+                live = await self._unless_ended(self._crew.live())
+                if live not in {None, proposal.expected_live}:
+                    self._chronicle.note(f"somebody changed what is live: deployment {live}")
+                    return "", True
+        self._stop_if_ended()
+        answer = self._dossier.approval
+        if answer is None:
+            unanswered = f"nobody answered within {policy.approve_within}: {proposal.question}"
+            self._people.page(self._dossier.stopped.words if self._dossier.stopped else unanswered)
+        return (answer.approver if answer and answer.approved else ""), False
+
+    def _propose(self, seen: Detection, verdict: Verdict) -> Proposal:
         target, expected_live = verdict.rollback()
-        within = self._dossier.policy.approve_within
-        deadline = workflow.now() + within
+        deadline = workflow.now() + self._dossier.policy.approve_within
         digest = proposal_digest(self._dossier.incident_id, target, expected_live, seen.evidence)
         question = wording.question(
             self._dossier.incident_id, seen.evidence, verdict, digest, f"{deadline:%Y-%m-%d %H:%M:%SZ}"
         )
+        self._dossier.approval = None
         self._dossier.proposal = Proposal(
             digest=digest,
             target=target,
@@ -191,115 +240,89 @@ class IncidentWorkflow:
             proposed_at=workflow.now(),
             deadline=deadline,
         )
-        self._enter(Stage.AWAITING_APPROVAL, question.title)
+        self._chronicle.enter(Stage.AWAITING_APPROVAL, question.title)
         self._people.tell(question)
-        try:
-            await workflow.wait_condition(
-                lambda: self._dossier.approval is not None or self._ended(),
-                timeout=within,
-                timeout_summary="wait for a person's answer",
-            )
-        except TimeoutError:
-            self._page(seen, f"nobody answered within {within}: {question.title}")
-        self._stop_if_ended()
-        answer = self._dossier.approval
-        return answer.approver if answer and answer.approved else ""
+        return self._dossier.proposal
 
-    async def _remediate(self, seen: Detection, verdict: Verdict, authorised_by: str) -> None:
+    async def _remediate(self, seen: Detection, verdict: Verdict, authorised_by: str) -> bool:
         self._stop_if_ended()
+        if self._dossier.stopped is not None:
+            self._people.page(f"nothing was rolled back: {self._dossier.stopped.words}")
+            return False
         analysis = self._dossier.analysis
         if analysis is None:  # pragma: no cover - no verdict acts where nobody decided
-            return
-        self._acting = True
-        order = self._order(verdict, analysis.decision)
-        self._enter(Stage.REMEDIATING, f"rollback to {order.target}, authorised by {authorised_by}")
-        approved = authorised_by != "policy"
-        done = await self._crew.roll_back(seen, analysis.decision, order, approved=approved)
-        record = RemediationRecord(
-            order=order, authorised_by=authorised_by, run=done.run, refused=done.refused, void=done.void
-        )
-        self._dossier.remediation = record
-        if done.run is None:
-            self._acting = False
-            self._note(f"not rolled back: {'; '.join(done.refused)}")
-            if not done.void:
-                self._page(seen, f"the rollback was refused: {'; '.join(done.refused)}")
-            return
-        if done.run.state is RunState.UNKNOWN:
-            self._page(seen, f"whether the rollback was begun is not known: {done.run.detail}")
-        run = await self._followed(record, done.run)
-        self._note(f"rollback {run.state} {run.detail} {run.url}".rstrip())
-        if run.state is not RunState.SUCCEEDED:
-            self._page(seen, f"the rollback is {run.state}: {run.detail}")
-
-    def _order(self, verdict: Verdict, decision: Decision) -> RollbackOrder:
-        target, expected_live = verdict.rollback()
-        return RollbackOrder(
-            correlation_id=correlation_id(self._dossier.incident_id, "rollback"),
-            incident_id=self._dossier.incident_id,
-            execution_id=self._dossier.trigger.execution_id,
-            service=self._dossier.service,
-            environment=self._dossier.environment,
-            target=target,
-            expected_live=expected_live,
-            reason=decision.summary,
-            confidence=decision.confidence,
-        )
-
-    async def _followed(self, record: RemediationRecord, run: RollbackRun) -> RollbackRun:
-        """The run once it has ended, or UNKNOWN if it did not end in time."""
-        policy = self._dossier.policy
-        deadline = workflow.now() + policy.remediate_within
-        while not run.state.ended and workflow.now() < deadline:
-            await self._pause(policy.follow_every, "look at the rollback again")
-            run = await self._crew.look_at_run(record.order, run)
-            self._dossier.remediation = record.model_copy(update={"run": run})
-        if not run.state.ended:
-            detail = f"did not end within {policy.remediate_within}; last: {run.state} {run.detail}".rstrip()
-            run = run.model_copy(update={"state": RunState.UNKNOWN, "detail": detail})
-            self._dossier.remediation = record.model_copy(update={"run": run})
-        return run
+            return False
+        target, _ = verdict.rollback()
+        void = await self._remedy.roll_back(seen, analysis.decision, target, authorised_by)
+        self._stop_if_ended()
+        return void
 
     async def _verify(self, seen: Detection, verdict: Verdict) -> Detection | None:
-        """Looks until it has settled; what is seen then, if it got worse before anything was done."""
+        """Looks until it has settled; what is seen then, if it has to be decided anew since nothing was done yet."""
         policy = self._dossier.policy
         before = look_at(seen.evidence, seen.assessment)
         if policy.settle:
-            self._enter(Stage.SETTLING)
+            self._chronicle.enter(Stage.SETTLING)
             await self._pause(policy.settle, "let the service settle")
         self._stop_if_ended()
-        self._enter(Stage.VERIFYING)
+        self._chronicle.enter(Stage.VERIFYING)
         taken = 0
         while taken < policy.max_looks:
             if taken:
                 await self._pause(policy.look_every, "until the next look")
-            verified = await self._crew.look(before, taken)
+            verified = await self._crew.look(before, taken, ask_live=taken == 0)
             taken += len(verified.looks) if verified else 1
             if verified is None:
-                self._note(f"look {taken}: nobody could look")
+                self._chronicle.note(f"look {taken}: nobody could look")
                 continue
             self._dossier.looks += verified.looks
             self._dossier.recovery = verified.recovery
             workflow.set_current_details(showing.details(self._dossier))
-            if verified.recovery.settled:
+            self._count_worse(verified)
+            if verified.recovery.settled or self._made_worse():
                 break
-            if verified.severity.rank < verdict.severity.rank and not self._acting:
-                worse = await self._unless_ended(self._crew.collect())
-                if worse.assessment.severity.rank < verdict.severity.rank:
-                    return worse
+            if await self._is_another_matter(seen, verdict, verified):
+                changed = await self._unless_ended(self._crew.collect())
+                if not changed.assessment.healthy and self._dossier.rounds < _ROUNDS:
+                    return changed
         return None
+
+    async def _is_another_matter(self, seen: Detection, verdict: Verdict, verified: Verified) -> bool:
+        """Whether it has to be decided anew: it is worse, or something else is live, and nothing was done yet."""
+        others = self._changed_by_others(seen, verified.live)
+        if others:
+            self._chronicle.note(f"somebody changed what is live: deployment {verified.live}")
+        return not self._remedy.under_way and (others or verified.severity.rank < verdict.severity.rank)
+
+    def _changed_by_others(self, seen: Detection, live: int | None) -> bool:
+        record = self._dossier.undo or self._dossier.remediation
+        was = seen.evidence.deployments.live
+        ours = {was.deployment_id} if was else set()
+        if record and record.acted:
+            ours = {record.order.target, record.order.expected_live}
+        return bool(ours) and live is not None and live not in ours
+
+    def _count_worse(self, verified: Verified) -> None:
+        worse = verified.recovery.classification is Classification.DEGRADED
+        self._worse = self._worse + 1 if worse else 0
+
+    def _made_worse(self) -> bool:
+        """Whether a rollback succeeded and the service is worse than before, look after look; asked once."""
+        record = self._dossier.remediation
+        rolled_back = record is not None and record.run is not None and record.run.state is RunState.SUCCEEDED
+        return rolled_back and self._dossier.undo is None and self._worse >= self._dossier.policy.worse_looks
 
     async def _conclude(self, seen: Detection, verdict: Verdict) -> Outcome:
         """How it ended; whoever should know is told, and where it is not over, somebody is paged."""
         recovery = self._dossier.recovery
         said = recovery.classification if recovery else Classification.INCONCLUSIVE
         recovered = said is Classification.FULLY_RECOVERED
-        self._enter(Stage.REPORTING, said)
+        self._chronicle.enter(Stage.REPORTING, said)
         if recovered:
             await self._people.resolve()
-        elif verdict.severity in _URGENT:
-            self._page(seen, f"{said} after {len(self._dossier.looks)} looks")
-        if recovery and verdict.course is not Course.WATCH:
+        elif verdict.severity in _URGENT or said is Classification.DEGRADED:
+            self._people.page(f"{said} after {len(self._dossier.looks)} looks")
+        if recovery and self._alerted:
             before = look_at(seen.evidence, seen.assessment)
             await self._people.tell_last(
                 wording.report(
@@ -312,17 +335,21 @@ class IncidentWorkflow:
         return Outcome.ESCALATED if self._dossier.paged else Outcome.UNRESOLVED
 
     def _done(self) -> str:
-        record = self._dossier.remediation
-        if record and record.run:
-            order, run = record.order, record.run
-            return f"rollback of deployment {order.expected_live} to {order.target}: {run.state} {run.url}".rstrip()
+        done = [
+            f"{each.order.kind} of deployment {each.order.expected_live} to {each.order.target}: "
+            f"{each.run.state} {each.run.url}".rstrip()
+            for each in (self._dossier.remediation, self._dossier.undo)
+            if each and each.run
+        ]
+        if done:
+            return "; ".join(done)
         return "a person was paged; nothing was rolled back" if self._people.paging else "nothing was rolled back"
 
     async def _close(self, outcome: Outcome) -> Snapshot:
         self._closing = True
         await self._people.all_told()
         self._dossier.stage = Stage.CLOSED
-        self._note(outcome)
+        self._chronicle.note(outcome)
         workflow.upsert_search_attributes(showing.attributes(self._dossier, outcome))
         snapshot = close(self._dossier, outcome, workflow.now())
         if not await self._crew.keep(snapshot):
@@ -336,27 +363,17 @@ class IncidentWorkflow:
         await workflow.wait_condition(workflow.all_handlers_finished)
         return snapshot
 
-    # How it waits, and how it shows where it is.
-
-    def _enter(self, stage: Stage, text: str = "") -> None:
-        self._dossier.stage = stage
-        workflow.upsert_search_attributes(showing.attributes(self._dossier))
-        self._note(text)
-
-    def _note(self, text: str) -> None:
-        if text:
-            entry = TimelineEntry(at=workflow.now(), stage=self._dossier.stage, text=text)
-            self._dossier.timeline.append(entry)
-        workflow.set_current_details(showing.details(self._dossier))
-
-    def _page(self, seen: Detection, reason: str) -> None:
-        severity = self._dossier.verdict.severity if self._dossier.verdict else seen.assessment.severity
-        self._note(f"paging: {reason}")
-        self._people.page(seen.evidence, severity, seen.assessment.summary, reason)
+    # How it waits.
 
     def _ended(self) -> bool:
         """Whether a person ended the incident, and it may still be: nothing is being done or has been done."""
-        return bool(self._dossier.cancelled_by) and not self._acting
+        return bool(self._dossier.cancelled_by) and not self._remedy.under_way
+
+    def _called_off(self) -> str:
+        """Why a run that has not begun is to be called off; empty: it is not."""
+        if self._dossier.cancelled_by:
+            return f"cancelled by {self._dossier.cancelled_by}"
+        return self._dossier.stopped.words if self._dossier.stopped else ""
 
     def _stop_if_ended(self) -> None:
         if self._ended():
@@ -398,7 +415,7 @@ class IncidentWorkflow:
         """The open incident, for whoever triggers it again."""
         opened = bool(request.trigger_id) and request.trigger_id == self._dossier.trigger.trigger_id
         if not opened:
-            self._note("joined by another trigger")
+            self._chronicle.note("joined by another trigger")
         return Joined(incident_id=self._dossier.incident_id, opened=opened)
 
     @workflow.update
@@ -424,7 +441,7 @@ class IncidentWorkflow:
         """Takes a person's answer to the open proposal."""
         approval = Approval(**answer.model_dump(), at=workflow.now())
         self._dossier.approval = approval
-        self._note(f"{'approved' if approval.approved else 'denied'} by {approval.approver}")
+        self._chronicle.note(f"{'approved' if approval.approved else 'denied'} by {approval.approver}")
         return approval
 
     @answer.validator
@@ -438,5 +455,16 @@ class IncidentWorkflow:
     def cancel(self, request: CancelRequest) -> CancelReceipt:
         """Ends the incident, if nothing has been done yet."""
         self._dossier.cancelled_by = self._dossier.cancelled_by or request.by
-        self._note(f"cancelled by {request.by}: {request.reason}")
-        return CancelReceipt(incident_id=self._dossier.incident_id, acted=self._acting)
+        self._chronicle.note(f"cancelled by {request.by}: {request.reason}")
+        return CancelReceipt(incident_id=self._dossier.incident_id, acted=self._remedy.under_way)
+
+    @workflow.signal
+    def look_now(self) -> None:
+        """Something is known to have happened to the rollback's run: the pause until the next look is cut."""
+        self._remedy.nudge()
+
+    @workflow.signal
+    def stop(self, stop: Stop) -> None:
+        """The kill switch: nothing that has not begun is begun, and what has not begun is called off."""
+        self._dossier.stopped = self._dossier.stopped or stop
+        self._chronicle.note(stop.words)

@@ -1,6 +1,7 @@
 """How long each kind of work may take and how often it is tried again. Only Temporal retries.
 
-A heartbeat time-out is how soon a killed worker is noticed: the guard around activities beats by itself.
+A heartbeat time-out is how soon a killed worker is noticed: the guard around activities beats by itself. The policy's
+`worker_lost_after` stands in its place, by `noticed_within`.
 """
 
 from datetime import timedelta
@@ -26,6 +27,11 @@ class LocalOptions(TypedDict):
     retry_policy: RetryPolicy
 
 
+def noticed_within(options: Options, worker_lost_after: timedelta) -> Options:
+    """`options` under which a worker that died is noticed that soon."""
+    return {**options, "heartbeat_timeout": worker_lost_after}
+
+
 _SOON = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
 _NOTICE_A_DEAD_WORKER = timedelta(seconds=5)
 
@@ -48,12 +54,15 @@ THINK = Options(
 """Asking an analyst: longer than its client's time-out, done before `page_after`, then the rules decide."""
 
 ACT = Options(
-    start_to_close_timeout=timedelta(seconds=60),
-    schedule_to_close_timeout=timedelta(minutes=5),
+    start_to_close_timeout=timedelta(seconds=180),
+    schedule_to_close_timeout=timedelta(minutes=10),
     heartbeat_timeout=_NOTICE_A_DEAD_WORKER,
     retry_policy=_SOON,
 )
-"""Changing the world. Safe to run twice by its correlation id; after the budget a person is paged."""
+"""Changing the world. One attempt may search 90 s for what the one before it began (facts: GitHub's run list lags).
+
+Safe to run twice by its correlation id; after the budget a person is paged.
+"""
 
 TELL = Options(
     start_to_close_timeout=timedelta(seconds=15),

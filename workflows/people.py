@@ -10,18 +10,18 @@ with workflow.unsafe.imports_passed_through():
     from activities.notify import Notify, ResolveInput
     from incident import messages as wording
     from incident.dossier import Channel, Dossier, Notification
-    from incident.evidence import Evidence
     from incident.identifiers import page_key
     from incident.messages import ChatKind, ChatMessage
-    from incident.severity import Severity
     from workflows import options
+    from workflows.chronicle import Chronicle
 
 
 class People:
     """Tells people of one incident; what arrived and what did not goes into its dossier."""
 
-    def __init__(self, dossier: Dossier) -> None:
+    def __init__(self, dossier: Dossier, chronicle: Chronicle) -> None:
         self._dossier = dossier
+        self._chronicle = chronicle
         self._under_way: list[asyncio.Task[None]] = []
         self.paging = False
         """Whether a page was sent or is being sent."""
@@ -41,12 +41,15 @@ class People:
         else:
             self._keep(Channel.CHAT, message.kind, message.title, message.text)
 
-    def page(self, evidence: Evidence, severity: Severity, summary: str, why: str) -> None:
-        """Wakes the person on call; once for each incident."""
-        if self.paging:
+    def page(self, why: str) -> None:
+        """Wakes the person on call; once for each incident, and every reason is noted."""
+        self._chronicle.note(f"paging: {why}")
+        seen, assessment = self._dossier.evidence, self._dossier.assessment
+        if self.paging or seen is None or assessment is None:
             return
         self.paging = True
-        page = wording.page(self._dossier.incident_id, evidence, severity, summary, why)
+        severity = self._dossier.verdict.severity if self._dossier.verdict else assessment.severity
+        page = wording.page(self._dossier.incident_id, seen, severity, assessment.summary, why)
         self._under_way.append(asyncio.create_task(self._wake(page)))
 
     async def all_told(self) -> None:
@@ -64,15 +67,22 @@ class People:
                 Channel.PAGER,
                 ChatKind.RESOLVE,
                 summary,
-                workflow.start_activity_method(Notify.resolve, order, summary=summary, **options.TELL),
+                workflow.start_activity_method(Notify.resolve, order, summary=summary, **self._within(options.TELL)),
             )
 
+    def _within(self, kind: options.Options) -> options.Options:
+        return options.noticed_within(kind, self._dossier.policy.worker_lost_after)
+
     async def _post(self, message: ChatMessage) -> None:
-        work = workflow.start_activity_method(Notify.chat, message, summary=f"chat: {message.kind}", **options.TELL)
+        work = workflow.start_activity_method(
+            Notify.chat, message, summary=f"chat: {message.kind}", **self._within(options.TELL)
+        )
         await self._deliver(Channel.CHAT, message.kind, message.title, work, message.text)
 
     async def _wake(self, page: wording.Page) -> None:
-        work = workflow.start_activity_method(Notify.page, page, summary="wake the person on call", **options.WAKE)
+        work = workflow.start_activity_method(
+            Notify.page, page, summary="wake the person on call", **self._within(options.WAKE)
+        )
         await self._deliver(Channel.PAGER, ChatKind.PAGE, page.summary, work, page.text)
 
     async def _deliver(

@@ -1,8 +1,11 @@
-"""The two tables. Times are UTC; whatever a query does not ask for by itself lies in the snapshot's JSON text."""
+"""The tables, as the newest migration leaves them.
+
+Times are UTC; whatever a query does not ask for by itself lies in the snapshot's JSON text.
+"""
 
 from datetime import UTC, datetime
 
-from sqlalchemy import BigInteger, Column, DateTime, Dialect, Index, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, DateTime, Dialect, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
 
@@ -52,5 +55,26 @@ remediations = Table(
     Column("to_deployment", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    Column("kind", String(16), nullable=False, server_default="rollback"),
     Index("remediations_of_service", "environment", "service", "at"),
+    Index("remediations_by_time", "at"),
 )
+
+stops = Table(
+    "stops",
+    metadata,
+    Column("environment", String(32), primary_key=True),
+    Column("service", String(64), primary_key=True),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+"""The kill switches that are pulled; an empty environment or service stands for all of them."""
+
+ledger_guard = Table(
+    "ledger_guard",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("turns", BigInteger, nullable=False),
+)
+"""One row: whoever lets a remediation begin, or stops them, takes it first and holds it until the commit."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from integrations.mock_service import MAX_ITEMS, MAX_LINES, MAX_MESSAGE, MockPay
 from tests import builders
 
 AT = "2026-11-24T14:00:00.000Z"
+ORDER = builders.order(correlation_id="ic-1")
 HEALTHY = {
     "error_rate_percent": 0.8,
     "p50_latency_ms": 85,
@@ -30,7 +32,7 @@ READS: dict[str, Callable[[MockPaymentApi], Awaitable[object]]] = {
     "logs": MockPaymentApi.read_logs,
     "alerts": MockPaymentApi.read_alerts,
     "deployments": MockPaymentApi.read_deployments,
-    "find": lambda api: api.find("ic-1"),
+    "find": lambda api: api.find(ORDER, None),
 }
 
 
@@ -182,10 +184,10 @@ async def test_a_long_message_is_cut_and_its_error_named() -> None:
     assert (line.at, line.deployment_id) == (datetime(2026, 11, 24, 14, tzinfo=UTC), 101)
 
 
-async def test_text_that_utf8_cannot_hold_is_replaced() -> None:
-    (line,) = (await _answers({"logs": [_entry(message="a\ud800b")]}).read_logs()).lines
+async def test_text_that_utf8_cannot_hold_is_replaced_and_what_steers_a_terminal_left_out() -> None:
+    (line,) = (await _answers({"logs": [_entry(message="a\ud800b\n\tat c\x1b]0;\x07\u202ed")]}).read_logs()).lines
 
-    assert line.message == "a?b"
+    assert line.message == "a?b\n\tat c]0;d"
 
 
 @pytest.mark.parametrize("broken", [None, "text", {}, _entry(timestamp="soon"), _entry(message=None), _entry(level=3)])
@@ -275,7 +277,7 @@ async def test_a_start_says_all_that_makes_it_safe() -> None:
         return httpx.Response(200, json={"success": True, "currentDeployment": 100})
 
     order = builders.order(confidence=0.925, reason="x" * 9000)
-    await _api(handler).start(order)
+    await _api(handler).start(order, inf)
 
     (request,) = asked
     assert (request.method, request.url.path) == ("POST", "/deployment/100/activate")
@@ -304,7 +306,7 @@ async def test_a_start_says_all_that_makes_it_safe() -> None:
 async def test_only_an_answer_that_says_so_is_success(response: httpx.Response, state: RunState) -> None:
     api = _api(lambda _: httpx.Response(response.status_code, headers=response.headers, content=response.content))
 
-    run = await api.start(builders.order())
+    run = await api.start(builders.order(), inf)
 
     assert (run.state, bool(run.detail)) == (state, True)
     assert run.correlation_id == builders.order().correlation_id
@@ -313,7 +315,7 @@ async def test_only_an_answer_that_says_so_is_success(response: httpx.Response, 
 @pytest.mark.parametrize(("status", "error"), [(500, TransientError), (429, TransientError), (422, PermanentError)])
 async def test_a_start_that_is_not_taken_is_one_of_our_errors(status: int, error: type[Exception]) -> None:
     with pytest.raises(error, match=f"HTTP {status}"):
-        await _answers({}, status).start(builders.order())
+        await _answers({}, status).start(builders.order(), inf)
 
 
 def _call(**changes: object) -> dict[str, object]:
@@ -338,7 +340,7 @@ def _call(**changes: object) -> dict[str, object]:
 async def test_only_an_applied_activation_of_that_very_id_is_found(
     calls: list[dict[str, object]], *, found: bool
 ) -> None:
-    run = await _answers({"entries": calls, "total": len(calls)}).find("ic-1")
+    run = await _answers({"entries": calls, "total": len(calls)}).find(ORDER, None)
 
     assert (run is not None) is found
     assert run is None or run.state is RunState.SUCCEEDED
@@ -348,8 +350,20 @@ async def test_a_service_without_a_journal_knows_no_run() -> None:
     api = _api(lambda _: httpx.Response(404, html="<html>Cannot GET"))
     unknown = RollbackRun(correlation_id="ic-1", state=RunState.UNKNOWN)
 
-    assert await api.find("ic-1") is None
-    assert await api.look(unknown) == unknown
+    assert await api.find(ORDER, None) is None
+    assert await api.look(ORDER, unknown) == unknown
+    assert await api.cancel(ORDER, unknown) == unknown
+
+
+async def test_a_run_keeps_when_it_was_asked_for() -> None:
+    asked_at = datetime(2026, 11, 24, 14, tzinfo=UTC)
+
+    found = await _answers({"entries": [_call()]}).find(ORDER, asked_at)
+    started = await _answers({"success": True, "currentDeployment": 100}).start(ORDER, inf)
+
+    assert found is not None
+    assert found.asked_at == asked_at
+    assert started.asked_at is not None
 
 
 async def test_the_correlation_id_is_asked_for_as_one_value() -> None:
@@ -359,7 +373,7 @@ async def test_the_correlation_id_is_asked_for_as_one_value() -> None:
         asked.append(request.url)
         return httpx.Response(200, json={"entries": []})
 
-    await _api(handler).find("ic-1&correlation_id=#x")
+    await _api(handler).find(builders.order(correlation_id="ic-1&correlation_id=#x"), None)
 
     assert dict(asked[0].params) == {"correlation_id": "ic-1&correlation_id=#x"}
 

@@ -1,22 +1,25 @@
-"""What every store of snapshots and every ledger promises, and how the SQL one fails."""
+"""What every store of snapshots and every ledger promises, in memory and in each database."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from datetime import timedelta, timezone
-from pathlib import Path
 from typing import Protocol
 
 import pytest
-import structlog
 
 from incident.errors import PermanentError, TransientError
-from incident.ledger import Remediation, RunState
+from incident.evidence import SourceState
+from incident.ledger import HOUR, NOTHING_DONE, Quota, Remediation, RemediationKind, RunState, Stop
 from incident.ports import Ledger, SnapshotStore
 from incident.snapshot import Outcome, Snapshot
 from integrations.store import SqlStore, StoreSettings
 from tests import builders
+from tests.contract.places import POSTGRESQL, SQLITE
 from tests.fakes import InMemoryStore
+
+pytest_plugins = ["tests.contract.databases"]
+
+ONE_EACH = Quota(service_per_hour=1, fleet_per_hour=100)
 
 
 class Store(SnapshotStore, Ledger, Protocol):
@@ -31,34 +34,39 @@ def _snapshot(number: int = 0, **changes: object) -> Snapshot:
 
 
 def _remediation(number: int = 0, **changes: object) -> Remediation:
-    at = builders.NOW + timedelta(minutes=number)
-    values = {"correlation_id": f"ic-{number:020x}", "at": at, "state": RunState.PENDING, **changes}
-    return builders.remediation(**values)
+    """An entry of an incident of its own, `number` minutes after the first."""
+    values = {
+        "correlation_id": f"ic-{number:020x}",
+        "incident_id": f"production.payment-api.20261124T140000Z.{number:08x}",
+        "at": builders.NOW + timedelta(minutes=number),
+        "state": RunState.PENDING,
+    }
+    return builders.remediation(**values | changes)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the SQL store's file will be, in a folder that is not there yet."""
-    return tmp_path / "state" / "incidents.db"
+def _stop(**changes: object) -> Stop:
+    return Stop.model_validate({"by": "ada", "reason": "we deploy by hand", "at": builders.NOW, **changes})
 
 
-@pytest.fixture
-async def sql(path: Path) -> AsyncIterator[SqlStore]:
-    store = SqlStore(StoreSettings(url=f"sqlite:///{path}"))
-    yield store
-    await store.close()
+@pytest.fixture(params=["memory", SQLITE, POSTGRESQL])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    if request.param == "memory":
+        yield InMemoryStore()
+        return
+    sql = SqlStore(StoreSettings(url=request.getfixturevalue(f"in_{request.param}").url))
+    yield sql
+    await sql.close()
 
 
-@pytest.fixture(params=["memory", "sql"])
-def store(request: pytest.FixtureRequest) -> Store:
-    kept: Store = InMemoryStore() if request.param == "memory" else request.getfixturevalue("sql")
-    return kept
+async def _entered(store: Store, number: int) -> bool:
+    return await store.entry(_remediation(number).correlation_id) is not None
 
 
 async def test_an_empty_store_has_nothing(store: Store) -> None:
     assert await store.load("production.payment-api.20261124T140000Z.00000000") is None
     assert await store.newest(10) == ()
-    assert await store.of_service(builders.ENVIRONMENT, builders.SERVICE, 10) == ()
+    assert await store.entry("ic-unknown") is None
+    assert await store.stops() == ()
 
 
 async def test_a_snapshot_comes_back_as_it_was(store: Store) -> None:
@@ -99,35 +107,39 @@ async def test_saves_at_once_all_arrive(store: Store) -> None:
 
 
 async def test_a_remediation_comes_back_as_it_was(store: Store) -> None:
-    await store.begin(_remediation())
+    undoing = _remediation(1, kind=RemediationKind.UNDO)
+    for entry in (_remediation(0), undoing):
+        admission = await store.begin(entry, ONE_EACH)
 
-    assert await store.of_service(builders.ENVIRONMENT, builders.SERVICE, 10) == (_remediation(),)
+        assert (admission.refused, admission.entered_before) == ((), False)
+        assert await store.entry(entry.correlation_id) == entry
 
 
-async def test_an_entry_of_the_same_correlation_id_stays_as_it_is(store: Store) -> None:
-    await store.begin(_remediation())
+async def test_an_entry_of_the_same_correlation_id_stays_as_it_is_whatever_the_quota(store: Store) -> None:
+    await store.begin(_remediation(), None)
     await store.finish(_remediation().correlation_id, RunState.SUCCEEDED)
 
-    await store.begin(_remediation(to_deployment=7))
+    again = await store.begin(_remediation(to_deployment=7), Quota(service_per_hour=0, fleet_per_hour=0))
 
-    (kept,) = await store.of_service(builders.ENVIRONMENT, builders.SERVICE, 10)
-    assert (kept.state, kept.to_deployment) == (RunState.SUCCEEDED, 99)
+    assert (again.refused, again.entered_before) == ((), True)
+    assert await store.entry(_remediation().correlation_id) == _remediation(state=RunState.SUCCEEDED)
 
 
 async def test_begun_at_once_it_is_entered_once(store: Store) -> None:
-    await asyncio.gather(*(store.begin(_remediation()) for _ in range(8)))
+    admissions = await asyncio.gather(*(store.begin(_remediation(), ONE_EACH) for _ in range(8)))
 
-    assert len(await store.of_service(builders.ENVIRONMENT, builders.SERVICE, 10)) == 1
+    assert sorted(each.entered_before for each in admissions) == [False, *[True] * 7]
+    assert not any(each.refused for each in admissions)
 
 
 async def test_finishing_sets_that_entry_alone(store: Store) -> None:
-    await store.begin(_remediation(0))
-    await store.begin(_remediation(1))
+    await store.begin(_remediation(0), None)
+    await store.begin(_remediation(1), None)
 
-    await store.finish(_remediation(0).correlation_id, RunState.FAILED)
+    await store.finish(_remediation(0).correlation_id, RunState.STARTUP_FAILURE)
 
-    found = await store.of_service(builders.ENVIRONMENT, builders.SERVICE, 10)
-    assert [each.state for each in found] == [RunState.PENDING, RunState.FAILED]
+    found = await store.view(builders.ENVIRONMENT, builders.SERVICE, builders.NOW)
+    assert [each.state for each in found.remediations] == [RunState.PENDING, RunState.STARTUP_FAILURE]
 
 
 async def test_finishing_what_was_never_entered_is_an_error(store: Store) -> None:
@@ -135,15 +147,223 @@ async def test_finishing_what_was_never_entered_is_an_error(store: Store) -> Non
         await store.finish("ic-unknown", RunState.SUCCEEDED)
 
 
-async def test_the_ledger_gives_one_service_newest_first_and_no_more_than_asked(store: Store) -> None:
+async def test_a_used_up_quota_of_the_service_refuses_and_enters_nothing(store: Store) -> None:
+    await store.begin(_remediation(0), ONE_EACH)
+
+    admission = await store.begin(_remediation(1), ONE_EACH)
+
+    (words,) = admission.refused
+    assert words.startswith("1 rollback")
+    assert words.endswith(" of payment-api in production within the last hour, the policy allows 1")
+    assert not admission.entered_before
+    assert not await _entered(store, 1)
+
+
+async def test_a_used_up_quota_of_the_fleet_refuses_every_service(store: Store) -> None:
+    quota = Quota(service_per_hour=1, fleet_per_hour=3)
+    await store.begin(_remediation(0), quota)
+    await store.begin(_remediation(1, environment="staging"), quota)
+    await store.begin(_remediation(2, service="other-api"), quota)
+
+    admission = await store.begin(_remediation(3, service="third-api"), quota)
+
+    assert admission.refused == ("3 rollbacks of all services within the last hour, the policy allows 3",)
+    assert not await _entered(store, 3)
+
+
+async def test_a_quota_of_nothing_lets_nothing_begin(store: Store) -> None:
+    admission = await store.begin(_remediation(), Quota(service_per_hour=0, fleet_per_hour=0))
+
+    assert len(admission.refused) == 2
+
+
+async def test_another_service_or_environment_does_not_use_up_the_quota_of_the_service(store: Store) -> None:
+    await store.begin(_remediation(0, service="other-api"), ONE_EACH)
+    await store.begin(_remediation(1, environment="staging"), ONE_EACH)
+
+    assert not (await store.begin(_remediation(2), ONE_EACH)).refused
+
+
+async def test_without_a_quota_only_the_kill_switch_holds(store: Store) -> None:
+    await store.begin(_remediation(0), None)
+
+    assert not (await store.begin(_remediation(1), None)).refused
+
+
+@pytest.mark.parametrize("state", RunState)
+async def test_only_what_is_known_to_have_changed_nothing_does_not_count(store: Store, state: RunState) -> None:
+    await store.begin(_remediation(0), None)
+    await store.finish(_remediation(0).correlation_id, state)
+
+    refused = (await store.begin(_remediation(1), ONE_EACH)).refused
+
+    assert bool(refused) is (state not in NOTHING_DONE)
+    seen = await store.view(builders.ENVIRONMENT, builders.SERVICE, builders.NOW)
+    assert seen.fleet_last_hour == 1
+
+
+@pytest.mark.parametrize(("ago", "counts"), [(HOUR, False), (HOUR - timedelta(microseconds=1), True)])
+async def test_the_hour_ends_with_the_moment_at_which_the_order_asks(
+    store: Store, ago: timedelta, *, counts: bool
+) -> None:
+    await store.begin(_remediation(0, at=builders.NOW - ago), None)
+
+    seen = await store.view(builders.ENVIRONMENT, builders.SERVICE, builders.NOW)
+    refused = (await store.begin(_remediation(1, at=builders.NOW), ONE_EACH)).refused
+
+    assert (bool(refused), seen.fleet_last_hour) == (counts, int(counts))
+
+
+async def test_an_entry_of_a_clock_that_runs_ahead_counts(store: Store) -> None:
+    await store.begin(_remediation(9), None)
+
+    assert (await store.begin(_remediation(0), ONE_EACH)).refused
+
+
+async def test_an_undoing_is_held_to_no_quota(store: Store) -> None:
+    quota = Quota(service_per_hour=1, fleet_per_hour=1)
+    await store.begin(_remediation(0), quota)
+
+    assert not (await store.begin(_remediation(1, kind=RemediationKind.UNDO), quota)).refused
+
+
+async def test_an_undoing_counts_for_the_fleet_and_not_for_the_service(store: Store) -> None:
+    await store.begin(_remediation(0, kind=RemediationKind.UNDO), None)
+
+    by_fleet = await store.begin(_remediation(1, service="other-api"), Quota(service_per_hour=1, fleet_per_hour=1))
+    by_service = await store.begin(_remediation(2), ONE_EACH)
+
+    (words,) = by_fleet.refused
+    assert words.endswith(" of all services within the last hour, the policy allows 1")
+    assert not by_service.refused
+
+
+async def test_an_incident_is_undone_once(store: Store) -> None:
+    incident = _remediation().incident_id
+    await store.begin(_remediation(0, kind=RemediationKind.UNDO), None)
+    await store.finish(_remediation(0).correlation_id, RunState.FAILED)
+
+    second = await store.begin(_remediation(1, kind=RemediationKind.UNDO, incident_id=incident), None)
+    same = await store.begin(_remediation(0, kind=RemediationKind.UNDO), None)
+    other = await store.begin(_remediation(2, kind=RemediationKind.UNDO), None)
+
+    assert incident in second.refused[0]
+    assert not await _entered(store, 1)
+    assert (same.refused, same.entered_before) == ((), True)
+    assert not other.refused
+
+
+async def test_a_rollback_of_an_incident_does_not_stand_against_its_undoing(store: Store) -> None:
+    await store.begin(_remediation(0), None)
+
+    undoing = _remediation(1, kind=RemediationKind.UNDO, incident_id=_remediation(0).incident_id)
+    assert not (await store.begin(undoing, None)).refused
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {},
+        {"environment": builders.ENVIRONMENT},
+        {"service": builders.SERVICE},
+        {"environment": builders.ENVIRONMENT, "service": builders.SERVICE},
+    ],
+)
+@pytest.mark.parametrize("kind", RemediationKind)
+async def test_a_kill_switch_refuses_whatever_it_covers(
+    store: Store, scope: dict[str, str], kind: RemediationKind
+) -> None:
+    await store.stop(_stop(**scope))
+
+    admission = await store.begin(_remediation(kind=kind), None)
+
+    assert admission.refused == (_stop(**scope).words,)
+    assert not await _entered(store, 0)
+    seen = await store.view(builders.ENVIRONMENT, builders.SERVICE, builders.NOW)
+    assert seen.stops == (_stop(**scope),)
+
+
+async def test_a_kill_switch_of_others_stops_nothing(store: Store) -> None:
+    await store.stop(_stop(service="other-api"))
+    await store.stop(_stop(environment="staging"))
+    await store.stop(_stop(environment="staging", service=builders.SERVICE))
+
+    assert not (await store.begin(_remediation(), ONE_EACH)).refused
+    assert (await store.view(builders.ENVIRONMENT, builders.SERVICE, builders.NOW)).stops == ()
+
+
+async def test_a_kill_switch_refuses_also_what_was_entered_before(store: Store) -> None:
+    await store.begin(_remediation(), None)
+    await store.stop(_stop())
+
+    again = await store.begin(_remediation(), None)
+
+    assert (again.refused, again.entered_before) == ((_stop().words,), True)
+    assert await store.entry(_remediation().correlation_id) == _remediation()
+
+
+async def test_the_same_scope_again_replaces_the_kill_switch(store: Store) -> None:
+    await store.stop(_stop())
+    await store.stop(_stop(by="grace", reason=""))
+    await store.stop(_stop(service=builders.SERVICE))
+
+    assert {each.by for each in await store.stops()} == {"ada", "grace"}
+    assert len(await store.stops()) == 2
+
+
+async def test_kill_switches_come_oldest_first(store: Store) -> None:
+    youngest, oldest, middle = (
+        _stop(service=name, at=builders.NOW + timedelta(minutes=minutes))
+        for name, minutes in (("one", 3), ("two", 1), ("three", 2))
+    )
+    for each in (youngest, oldest, middle):
+        await store.stop(each)
+
+    assert await store.stops() == (oldest, middle, youngest)
+
+
+async def test_letting_go_takes_exactly_that_scope(store: Store) -> None:
+    await store.stop(_stop(environment=builders.ENVIRONMENT))
+
+    assert not await store.release("", "")
+    assert not await store.release(builders.ENVIRONMENT, builders.SERVICE)
+    assert (await store.begin(_remediation(), None)).refused
+    assert await store.release(builders.ENVIRONMENT, "")
+    assert not await store.release(builders.ENVIRONMENT, "")
+    assert not (await store.begin(_remediation(), None)).refused
+
+
+async def test_a_view_of_a_service_without_remediations_is_empty_and_knows_the_fleet(store: Store) -> None:
+    await store.begin(_remediation(service="other-api"), None)
+
+    seen = await store.view(builders.ENVIRONMENT, builders.SERVICE, builders.NOW)
+
+    assert (seen.state, seen.remediations, seen.fleet_last_hour) == (SourceState.EMPTY, (), 1)
+    assert seen.at == builders.NOW
+
+
+async def test_a_view_gives_one_service_newest_first(store: Store) -> None:
     for number in (1, 0, 2):
-        await store.begin(_remediation(number))
-    await store.begin(_remediation(3, service="other-api"))
-    await store.begin(_remediation(4, environment="staging"))
+        await store.begin(_remediation(number), None)
+    await store.begin(_remediation(3, service="other-api"), None)
+    await store.begin(_remediation(4, environment="staging"), None)
 
-    found = await store.of_service(builders.ENVIRONMENT, builders.SERVICE, 2)
+    seen = await store.view(builders.ENVIRONMENT, builders.SERVICE, builders.NOW)
 
-    assert found == (_remediation(2), _remediation(1))
+    assert seen.state is SourceState.OK
+    assert seen.remediations == (_remediation(2), _remediation(1), _remediation(0))
+    assert seen.fleet_last_hour == 5
+
+
+async def test_a_view_holds_no_more_than_fifty(store: Store) -> None:
+    for number in range(51):
+        await store.begin(_remediation(number), None)
+
+    seen = await store.view(builders.ENVIRONMENT, builders.SERVICE, builders.NOW)
+
+    assert len(seen.remediations) == 50
+    assert seen.remediations[0] == _remediation(50)
+    assert seen.fleet_last_hour == 51
 
 
 async def test_a_failing_memory_store_raises_what_it_was_told() -> None:
@@ -153,128 +373,3 @@ async def test_a_failing_memory_store_raises_what_it_was_told() -> None:
 
     store.errors.clear()
     await store.save(_snapshot())
-
-
-async def test_nothing_touches_the_disk_before_the_first_use(sql: SqlStore, tmp_path: Path) -> None:
-    before = _files(tmp_path)
-    await sql.newest(1)
-
-    assert before == []
-    assert "incidents.db" in _files(tmp_path)
-
-
-async def test_another_process_sees_what_was_saved(sql: SqlStore, path: Path) -> None:
-    await sql.save(_snapshot())
-    other = SqlStore(StoreSettings(url=f"sqlite:///{path}"))
-
-    assert await other.load(_snapshot().incident_id) == _snapshot()
-
-
-async def test_readers_need_not_wait_for_a_writer(sql: SqlStore, path: Path) -> None:
-    await sql.save(_snapshot())
-    with _open(path) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-
-        assert len(await sql.newest(1)) == 1
-
-
-async def test_a_lost_file_is_made_again(sql: SqlStore, path: Path) -> None:
-    await sql.save(_snapshot(1))
-    for file in path.parent.iterdir():
-        file.unlink()
-
-    with pytest.raises(TransientError, match="store"):
-        await sql.save(_snapshot(2))
-    await sql.save(_snapshot(2))
-
-    assert await sql.newest(10) == (_snapshot(2),)
-
-
-async def test_an_unreadable_snapshot_is_named_when_asked_for_and_left_out_of_lists(sql: SqlStore, path: Path) -> None:
-    await sql.save(_snapshot(1))
-    await sql.save(_snapshot(2))
-    with _open(path) as connection:
-        connection.execute("UPDATE incidents SET snapshot = '{\"secret\": 1}' WHERE opened_at LIKE '%14:02%'")
-
-    with structlog.testing.capture_logs() as logs:
-        assert await sql.newest(10) == (_snapshot(1),)
-    with pytest.raises(PermanentError, match=_snapshot(2).incident_id) as raised:
-        await sql.load(_snapshot(2).incident_id)
-
-    assert [(each["event"], each["count"]) for each in logs] == [("store.unreadable", 1)]
-    assert "secret" not in str(raised.value)
-
-
-async def test_a_ledger_with_an_unreadable_entry_is_not_passed_for_whole(sql: SqlStore, path: Path) -> None:
-    await sql.begin(_remediation(1))
-    await sql.begin(_remediation(2))
-    with _open(path) as connection:
-        connection.execute("UPDATE remediations SET state = 'perhaps' WHERE at LIKE '%14:02%'")
-
-    with pytest.raises(PermanentError, match=_remediation(2).correlation_id):
-        await sql.of_service(builders.ENVIRONMENT, builders.SERVICE, 10)
-
-
-@pytest.fixture
-def no_database(tmp_path: Path) -> SqlStore:
-    """A store whose file is something else."""
-    file = tmp_path / "notes.txt"
-    file.write_text("not a database, and longer than a header of one hundred bytes. " * 4)
-    return SqlStore(StoreSettings(url=f"sqlite:///{file}"))
-
-
-async def test_a_file_that_is_no_database_cannot_be_used(no_database: SqlStore) -> None:
-    with pytest.raises(PermanentError):
-        await no_database.newest(1)
-
-
-async def test_a_folder_that_cannot_be_made_is_worth_another_try(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    store = SqlStore(StoreSettings(url=f"sqlite:///{tmp_path}/file/incidents.db"))
-
-    with pytest.raises(TransientError) as raised:
-        await store.save(_snapshot())
-
-    assert str(tmp_path) not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "no url, s3cret",
-        "nosuchdialect://user:s3cret@db/incidents",
-        "postgresql+nosuchdriver://user:s3cret@db/incidents",
-        "sqlite://",
-        "sqlite:///:memory:",
-    ],
-)
-async def test_a_url_that_names_no_usable_database_is_refused_without_its_password(url: str) -> None:
-    store = SqlStore(StoreSettings(url=url))
-
-    with pytest.raises(PermanentError) as raised:
-        await store.newest(1)
-
-    assert "s3cret" not in str(raised.value)
-    assert "s3cret" not in repr(StoreSettings(url=url))
-
-
-def _files(folder: Path) -> list[str]:
-    return [file.name for file in folder.rglob("*")]
-
-
-def _open(path: Path) -> "_Opened":
-    return _Opened(path)
-
-
-class _Opened:
-    """A connection of another process: committed and closed at the end of its block."""
-
-    def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path)
-
-    def __enter__(self) -> sqlite3.Connection:
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.commit()
-        self._connection.close()

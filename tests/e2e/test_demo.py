@@ -25,8 +25,8 @@ async def test_every_scenario_ends_as_it_should_and_its_json_holds_to_the_publis
     jsonschema.Draft202012Validator(json.loads(schema.out)).validate(snapshot)
     plot = PLOTS[scenario]
     assert (snapshot["outcome"], snapshot["action_taken"]) == (plot.outcome, plot.action)
-    rollbacks = [snapshot["remediation"]] if snapshot["remediation"] else []
-    assert len(rollbacks) == plot.activations
+    done = [each for each in (snapshot["remediation"], snapshot["undo"]) if each]
+    assert len(done) == plot.activations
     assert processes_of(tmp_path) == []
     kept = await commander(tmp_path, "show", snapshot["incident_id"], "--json")
     assert json.loads(kept.out) == snapshot

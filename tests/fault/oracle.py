@@ -1,15 +1,14 @@
 """What must hold of every incident, whatever was killed on its way."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from incident.identifiers import page_key
 from incident.ledger import Remediation, RunState
 from incident.messages import ChatKind
 from incident.recovery import Classification
 from incident.snapshot import ActionTaken, Outcome, Snapshot
+from tests.fault.delivery import delivered
 from tests.fault.world import Incident, World
 
 _TWICE = 2
@@ -47,7 +46,7 @@ async def ending(world: World, incident: Incident) -> Ending:
         stored=await world.store.load(incident.incident_id),
         activations=await world.activations(incident),
         ledger=await world.ledger(incident),
-        delivered=_delivered(world.logs(), incident.incident_id),
+        delivered=delivered(world.logs(), incident.incident_id),
     )
 
 
@@ -76,12 +75,3 @@ def differences(end: Ending, *, paged: bool = False) -> tuple[str, ...]:
         "page arrived": (1 <= end.delivered[ChatKind.PAGE] <= _TWICE, paged),
     }
     return tuple(f"{what}: {was}, expected {wanted}" for what, (was, wanted) in seen.items() if was != wanted)
-
-
-def _delivered(logs: str, incident_id: str) -> Mapping[ChatKind, int]:
-    """How often the console stood in for chat and pager, by what it wrote."""
-    posted = {
-        kind: len(re.findall(rf"^● {kind}: .*\n  Incident: {re.escape(incident_id)}$", logs, re.MULTILINE))
-        for kind in (ChatKind.ALERT, ChatKind.QUESTION, ChatKind.REPORT)
-    }
-    return {**posted, ChatKind.PAGE: logs.count(f"● page {page_key(incident_id)} (")}

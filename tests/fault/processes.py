@@ -10,6 +10,11 @@ def frozen(pid: int) -> bool:
     return _state(pid) == "T"
 
 
+def gone(pid: int) -> bool:
+    """Whether the process has ended, collected or not."""
+    return _state(pid) in {"", "Z"}
+
+
 def working_in(directory: Path) -> dict[int, str]:
     """The command lines of all live processes whose working directory is `directory`, by process id."""
     found: dict[int, str] = {}

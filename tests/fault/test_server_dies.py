@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.fault.boundary import ACTIVATE, accepted, before
 from tests.fault.conftest import Verdict
-from tests.fault.fuse import POST_ACCEPTED, Deed, before
+from tests.fault.fuse import Deed
 from tests.fault.world import BRISK, World
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 
-@pytest.mark.parametrize("point", [before("analyze.decide"), POST_ACCEPTED])
+@pytest.mark.parametrize("point", [before("analyze.decide"), accepted(ACTIVATE)])
 async def test_server_killed(world: World, ends_well: Verdict, point: str) -> None:
     world.fuse.arm(point, Deed.STOP)
     incident = await world.incident()
@@ -35,7 +36,7 @@ async def test_server_killed_in_the_timer_settle(world: World, ends_well: Verdic
 
 
 async def test_server_and_worker_killed_after_the_post_was_accepted(world: World, ends_well: Verdict) -> None:
-    world.fuse.arm(POST_ACCEPTED, Deed.STOP)
+    world.fuse.arm(accepted(ACTIVATE), Deed.STOP)
     incident = await world.incident()
     await world.until_frozen()
     await asyncio.gather(world.stack.kill("temporal"), world.stack.kill("worker"))

@@ -8,8 +8,9 @@ import pytest
 
 from incident.recovery import Classification
 from incident.snapshot import Outcome
+from tests.fault.boundary import before
 from tests.fault.conftest import Verdict
-from tests.fault.fuse import Deed, before
+from tests.fault.fuse import Deed
 from tests.fault.world import PATIENCE, World, until
 from workflows.names import late_record_id
 

@@ -1,20 +1,28 @@
-"""One stack of real processes for all fault cases, and one incident on it for each."""
+"""One stack of real processes for all fault cases, and one incident on it for each.
+
+A case begins with `put_right()`, opens an `incident()`, does to the parts what it is about, and asks what came of it:
+`closed()`, `snapshot`, `activations()`, `ledger()`. Between them it may `fuse.arm(…)` a point of `boundary` and wait
+for `until_killed()` or `until_frozen()`, and `hire()` more workers. `github_world.GitHubWorld` is the same over a
+stand-in of GitHub.
+"""
 
 import asyncio
 import json
 import os
 import signal
+import sqlite3
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import uuid4
 
 import httpx
+from pydantic import JsonValue, SecretStr
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle
@@ -24,13 +32,16 @@ from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from incident.anomalies import assess
 from incident.dossier import Trigger
 from incident.ledger import Remediation
-from incident.policy import Policy
+from incident.policy import Mode, Policy
 from incident.severity import Severity
 from incident.snapshot import Snapshot
+from integrations.github import GitHubSettings
 from integrations.http import HttpSettings, build_client, fetch_json
 from integrations.store import SqlStore, StoreSettings
 from tests.fault import processes
+from tests.fault.forked import MODULE, Forked
 from tests.fault.fuse import Fuse
+from tests.fault.trace import Trace
 from tests.fault.worker import FUSE_DIRECTORY
 from worker.bootstrap import ConfiguredServices, load_registry
 from worker.settings import Settings, child_environment
@@ -42,6 +53,11 @@ SERVICE, ENVIRONMENT = "payment-api", "production"
 PATIENCE = timedelta(seconds=90)
 """How long anything may take on a busy machine."""
 BRISK = Policy(
+    mode=Mode.AUTO,
+    service_rollbacks_per_hour=10_000,
+    fleet_rollbacks_per_hour=10_000,
+    cool_down=timedelta(0),
+    worker_lost_after=timedelta(seconds=2),
     settle=timedelta(seconds=0.5),
     look_every=timedelta(seconds=0.25),
     max_looks=200,
@@ -49,6 +65,8 @@ BRISK = Policy(
     approve_within=timedelta(minutes=10),
 )
 """Waits that are short, but are waits."""
+_NO_SECRET = GitHubSettings(token=SecretStr("none"))
+"""Where a registry names GitHub; nothing that a test looks at by itself is asked of it."""
 _ROOT = Path(__file__).parents[2]
 _HOLDS = 3
 """Looks in a row that must say P0 before the incident is opened."""
@@ -67,6 +85,18 @@ async def until(holds: Callable[[], bool | Awaitable[bool]], what: str, within: 
         raise AssertionError(f"not within {within}: {what}") from None
 
 
+class BriskStack(EmbeddedStack):
+    """The production stack; its server gives a workflow task away again sooner, and its worker is forked."""
+
+    async def _spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        if name == "worker":
+            forked = Forked(environment, self._plan.directory / f"{name}.log")
+            self._children[name] = cast("asyncio.subprocess.Process", forked)
+            return
+        brisk = ["--dynamic-config-value", 'history.defaultWorkflowTaskTimeout="2s"'] if name == "temporal" else []
+        await super()._spawn(name, [*command, *brisk], environment)
+
+
 @dataclass(frozen=True)
 class Incident:
     """One incident, and where its part of the patient's journal begins."""
@@ -78,32 +108,48 @@ class Incident:
 
 
 class World:
-    """The stack, and what a test does to it."""
+    """The stack, and what a test does to it.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: for the logs and files of every part.
+        services: the text of a registry, given where the mock service is; left out, one that knows that alone.
+        worker: settings of the workers, as environment variables.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        services: Callable[[str], str] | None = None,
+        worker: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory
         self.store_directory = directory / "store"
         store_url = f"sqlite:///{self.store_directory / 'incidents.db'}"
-        self.fuse = Fuse(directory)
+        self.fuse, self.trace = Fuse(directory), Trace(directory)
         self.store = SqlStore(StoreSettings(url=store_url))
-        worker = {
+        ports, services_file = StackPorts.free(), None
+        if services is not None:
+            services_file = directory / "services.toml"
+            services_file.write_text(services(f"http://127.0.0.1:{ports.mock}"), encoding="utf-8")
+        variables = {
             "PYTHONPATH": str(_ROOT),
             "STORE__URL": store_url,
             "WORKER__ANALYST": "rules",
             "WORKER__STICKY_TIMEOUT": "500ms",
             FUSE_DIRECTORY: str(directory),
+            **(worker or {}),
         }
         self._plan = StackPlan(
             directory=directory,
-            ports=StackPorts.free(),
+            ports=ports,
+            services_file=services_file,
             database=directory / "temporal.db",
-            mock={"MOCK_PROFILE": "live", "MOCK_RAMP_SECONDS": "0.3", "MOCK_ALERT_AFTER_SECONDS": "0.2"},
-            worker=worker,
-            worker_module="tests.fault.worker",
+            mock={"MOCK_PROFILE": "live", "MOCK_RAMP_SECONDS": "0.2", "MOCK_ALERT_AFTER_SECONDS": "0.1"},
+            worker=variables,
         )
-        self.stack = EmbeddedStack(self._plan)
+        self.stack = BriskStack(self._plan)
         self._http = build_client(HttpSettings())
-        self._hired: list[asyncio.subprocess.Process] = []
+        self.hired: list[asyncio.subprocess.Process] = []
 
     async def __aenter__(self) -> Self:
         await self.stack.__aenter__()
@@ -112,7 +158,7 @@ class World:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._dismiss()
+        await self.dismiss()
         await self.stack.__aexit__(kind, error, trace)
         await self._http.aclose()
         await self.store.close()
@@ -122,7 +168,8 @@ class World:
     async def put_right(self) -> None:
         """As if nothing had happened yet, whatever the last case left behind."""
         self.fuse.disarm()
-        await self._dismiss()
+        self.trace.clear()
+        await self.dismiss()
         for name in ("mock", "worker"):
             if self.alive(name):
                 self.signal(name, signal.SIGCONT)
@@ -133,12 +180,17 @@ class World:
         desk = IncidentDesk(self.stack.client)
         for each in await desk.all_open():
             await self.stack.client.get_workflow_handle(each.workflow_id, run_id=each.run_id).terminate("case over")
-        await self._post("/demo/reset")
+        await self._forget()
+        await self.post("/demo/reset")
         await until(self._says(Severity.P3), "the service is well")
+
+    async def deploy_badly(self) -> None:
+        """The bad deployment goes live."""
+        await self.post("/demo/trigger-incident")
 
     async def incident(self, policy: Policy = BRISK, outside_analyst: str = "") -> Incident:
         """A new incident of a bad deployment."""
-        await self._post("/demo/trigger-incident")
+        await self.deploy_badly()
         held = 0
         while held < _HOLDS:
             await until(self._says(Severity.P0), "the service is ill")
@@ -175,28 +227,38 @@ class World:
         """Whether the part runs."""
         return self.stack._children[name].returncode is None
 
-    async def hire(self, module: str, **environment: str) -> asyncio.subprocess.Process:
+    async def until_struck(self) -> int:
+        """The process that the fuse has killed or frozen, once it has."""
+        await until(lambda: self.fuse.burnt, "the fuse burns")
+        pid = self.fuse.struck
+        assert pid is not None
+        await until(lambda: processes.frozen(pid) or processes.gone(pid), "the deed is done")
+        return pid
+
+    async def hire(self, module: str = MODULE) -> asyncio.subprocess.Process:
         """One more worker, ready; it is dismissed when the next case begins."""
         port = StackPorts.free().health
-        log_name = f"hired-{len(self._hired)}-{port}.log"
+        log = self.directory / f"hired-{len(self.hired)}-{port}.log"
         variables = {
             "TEMPORAL__ADDRESS": self.stack.temporal.address,
             "SERVICES_FILE": str(self.stack.services_file),
             "WORKER__HEALTH_BIND": f"127.0.0.1:{port}",
             **self._plan.worker,
-            **environment,
         }
-        with (self.directory / log_name).open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", module),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=child_environment(**variables),
-                start_new_session=True,
-            )
-        self._hired.append(process)
-        await until(lambda: self._ready(port), f"a hired worker is ready; see {log_name}")
+        if module == MODULE:
+            process = cast("asyncio.subprocess.Process", Forked(variables, log))
+        else:
+            with log.open("ab") as said:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", module),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=said,
+                    stderr=said,
+                    env=child_environment(**variables),
+                    start_new_session=True,
+                )
+        self.hired.append(process)
+        await until(lambda: self._ready(port), f"a hired worker is ready; see {log.name}")
         return process
 
     def logs(self) -> str:
@@ -287,15 +349,24 @@ class World:
 
     async def ledger(self, incident: Incident) -> tuple[Remediation, ...]:
         """The ledger's entries of the incident."""
-        entries = await self.store.of_service(ENVIRONMENT, SERVICE, 1000)
-        return tuple(entry for entry in entries if entry.incident_id == incident.incident_id)
+        view = await self.store.view(ENVIRONMENT, SERVICE, datetime.now(UTC))
+        return tuple(entry for entry in view.remediations if entry.incident_id == incident.incident_id)
 
-    async def _post(self, path: str) -> None:
-        await fetch_json(self._http, "fault test", "POST", f"{self.stack.mock_url}{path}")
+    async def post(self, path: str, **body: JsonValue) -> None:
+        """Has the patient do something."""
+        url = f"{self.stack.mock_url}{path}"
+        await fetch_json(self._http, "fault test", "POST", url, json=body or None)
+
+    async def _forget(self) -> None:
+        """Empties the ledger, so that no case is held up by what another one did."""
+        await self.store.stops()  # makes the tables
+        with closing(sqlite3.connect(self.store_directory / "incidents.db", timeout=10)) as database, database:
+            database.execute("DELETE FROM remediations")
+            database.execute("DELETE FROM stops")
 
     def _says(self, severity: Severity) -> Callable[[], Awaitable[bool]]:
         settings = Settings(services_file=self.stack.services_file)
-        services = ConfiguredServices(load_registry(settings), self._http)
+        services = ConfiguredServices(load_registry(settings), self._http, _NO_SECRET)
         observer = Observer(services, lambda: datetime.now(UTC))
 
         async def _said() -> bool:
@@ -310,9 +381,10 @@ class World:
         except httpx.HTTPError:
             return False
 
-    async def _dismiss(self) -> None:
-        while self._hired:
-            process = self._hired.pop()
+    async def dismiss(self) -> None:
+        """Ends every hired worker."""
+        while self.hired:
+            process = self.hired.pop()
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()

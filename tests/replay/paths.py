@@ -10,11 +10,27 @@ from temporalio.testing import WorkflowEnvironment
 from incident.dossier import Proposal, Stage
 from incident.errors import AnalystUnusableError, TransientError
 from incident.evidence import Source
-from incident.ledger import RunState
+from incident.ledger import RunState, Stop
+from incident.messages import ChatKind
 from incident.snapshot import Outcome
 from tests import builders
 from tests.fakes import FakeAnalyst, FakeService, InMemoryStore
-from tests.workflow.shift import P0, P1, P2, Handle, Shift, at_stage, at_work, ended, sick, until, well
+from tests.workflow.shift import (
+    P0,
+    P1,
+    P2,
+    WORSE,
+    ByDeployment,
+    Handle,
+    Shift,
+    at_stage,
+    at_work,
+    ended,
+    sick,
+    under_way,
+    until,
+    well,
+)
 from workflows.incident import IncidentWorkflow
 from workflows.messages import ApprovalAnswer, CancelRequest, OutsideDecision
 from workflows.names import late_record_id
@@ -22,6 +38,7 @@ from workflows.record import LateRecordWorkflow
 
 Recorded = WorkflowHandle[Any, Any]
 Path = Callable[[WorkflowEnvironment, str], Awaitable[Recorded]]
+_STOP = Stop(by="grace", reason="a drill", at=builders.NOW)
 _QUICK = {"settle": "10ms", "look_every": "10ms", "follow_every": "10ms"}
 
 
@@ -90,6 +107,85 @@ async def approval_void(where: WorkflowEnvironment, name: str) -> Recorded:
         service.deploy(102)
         await _answer(handle, approved=True)
         return await _closed(handle, Outcome.RECOVERED)
+
+
+async def decided_anew(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = FakeService(live=101, bad=(101, 102))
+    gate = asyncio.Event()
+    analyst = FakeAnalyst(gate=gate)
+    async with at_work(where, name, service=service, analyst=analyst) as shift:
+        handle = await _open(shift)
+        await until(lambda: len(analyst.cases) == 1)
+        service.deploy(102)
+        gate.set()
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def asked_anew(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = FakeService(live=101, bad=(101, 102))
+    async with at_work(where, name, service=service, analyst=_unsure()) as shift:
+        handle = await _open(shift, recheck_every="200ms")
+        await _asked(handle)
+        service.deploy(102)
+        await until(lambda: [each.kind for each in shift.chat.posted].count(ChatKind.QUESTION) == 2)
+        await _answer(handle, approved=True)
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def stopped_while_asked(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, analyst=_unsure()) as shift:
+        handle = await _open(shift, max_looks=2)
+        await _asked(handle)
+        await handle.signal(IncidentWorkflow.stop, _STOP)
+        return await _closed(handle, Outcome.ESCALATED)
+
+
+async def stopped_while_pending(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, service=FakeService(live=101, states=(RunState.PENDING,))) as shift:
+        handle = await _open(shift, max_looks=2, follow_every="30s")
+        await under_way(handle)
+        await handle.signal(IncidentWorkflow.stop, _STOP)
+        return await _closed(handle, Outcome.ESCALATED)
+
+
+async def called_off(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, service=FakeService(live=101, states=(RunState.PENDING,))) as shift:
+        handle = await _open(shift, follow_every="30s")
+        await under_way(handle)
+        await handle.execute_update(IncidentWorkflow.cancel, CancelRequest(by="ada"))
+        return await _closed(handle, Outcome.CANCELLED)
+
+
+async def never_begun(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, service=FakeService(live=101, states=(RunState.PENDING,))) as shift:
+        return await _closed(await _open(shift, max_looks=2, start_within="50ms"), Outcome.ESCALATED)
+
+
+async def review(where: WorkflowEnvironment, name: str) -> Recorded:
+    states = (RunState.PENDING, RunState.WAITING, RunState.WAITING, RunState.RUNNING, RunState.SUCCEEDED)
+    async with at_work(where, name, service=FakeService(live=101, states=states)) as shift:
+        return await _closed(await _open(shift), Outcome.RECOVERED)
+
+
+async def looked_at_early(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = FakeService(live=101, states=(RunState.WAITING, RunState.SUCCEEDED))
+    async with at_work(where, name, service=service) as shift:
+        handle = await _open(shift, follow_every="30s")
+        await under_way(handle)
+        await handle.signal(IncidentWorkflow.look_now)
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def undone(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = ByDeployment({101: builders.DEGRADED_METRICS, 100: WORSE})
+    async with at_work(where, name, service=service) as shift:
+        return await _closed(await _open(shift, worse_looks=2, max_looks=3), Outcome.ESCALATED)
+
+
+async def not_undone(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = ByDeployment({101: builders.DEGRADED_METRICS, 100: WORSE})
+    async with at_work(where, name, service=service) as shift:
+        return await _closed(await _open(shift, worse_looks=2, max_looks=3, undo=False), Outcome.ESCALATED)
 
 
 async def no_culprit(where: WorkflowEnvironment, name: str) -> Recorded:
@@ -219,6 +315,16 @@ PATHS: dict[str, Path] = {
     "ask-denied": ask_denied,
     "ask-unanswered": ask_unanswered,
     "approval-void": approval_void,
+    "decided-anew": decided_anew,
+    "asked-anew": asked_anew,
+    "stopped-while-asked": stopped_while_asked,
+    "stopped-while-pending": stopped_while_pending,
+    "called-off": called_off,
+    "never-begun": never_begun,
+    "review": review,
+    "looked-at-early": looked_at_early,
+    "undone": undone,
+    "not-undone": not_undone,
     "no-culprit": no_culprit,
     "chaos": chaos,
     "p1": p1,

@@ -4,10 +4,12 @@ import asyncio
 from datetime import datetime, timedelta
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from activities.detect import Detect, LiveDeployment, LiveInput
 from activities.observation import Observer
 from incident.errors import PermanentError, TransientError, UnknownServiceError
-from incident.evidence import Evidence, Source, SourceState
+from incident.evidence import DeploymentsReport, Evidence, Source, SourceState
 from tests import builders
 from tests.fakes import FakeService, FakeServices
 
@@ -99,9 +101,75 @@ async def test_a_pulse_asks_for_metrics_and_alerts_only() -> None:
     assert seen.missing == ("alerts: no answer within 0.05 s",)
 
 
+async def test_a_pulse_asks_for_the_deployments_where_they_are_wanted() -> None:
+    service = FakeService(live=101)
+    observer = Observer(FakeServices(service), now)
+    seen = await observer.pulse(builders.ENVIRONMENT, builders.SERVICE, LIMIT, deployments=True)
+    assert set(service.reads) == {Source.METRICS, Source.ALERTS, Source.DEPLOYMENTS}
+    assert seen.deployments.live
+
+
+async def test_a_confirmation_asks_for_metrics_and_deployments_only() -> None:
+    service = FakeService(live=101)
+    seen = await Observer(FakeServices(service), now).confirmation(builders.ENVIRONMENT, builders.SERVICE, LIMIT)
+    assert set(service.reads) == {Source.METRICS, Source.DEPLOYMENTS}
+    assert seen.missing == ()
+
+
+# What is live.
+
+
+async def releases(service: FakeService) -> DeploymentsReport:
+    return await Observer(FakeServices(service), now).releases(builders.ENVIRONMENT, builders.SERVICE, LIMIT)
+
+
+async def live(service: FakeService, name: str = builders.SERVICE) -> LiveDeployment:
+    order = LiveInput(
+        incident_id=builders.INCIDENT_ID, environment=builders.ENVIRONMENT, service=name, source_timeout=LIMIT
+    )
+    return await ActivityEnvironment().run(Detect(Observer(FakeServices(service), now)).live, order)
+
+
+async def test_the_releases_are_the_history_alone() -> None:
+    service = FakeService(live=101)
+    assert (await releases(service)).deployments == service.releases.history()
+    assert set(service.reads) == {Source.DEPLOYMENTS}
+
+
+async def test_releases_that_fail_or_hang_say_so() -> None:
+    failing, hanging = FakeService(), FakeService()
+    failing.fail(Source.DEPLOYMENTS, PermanentError("github", "bad credentials"))
+    hanging.hang(Source.DEPLOYMENTS)
+    for service, problem in ((failing, "bad credentials"), (hanging, "no answer within 0.05 s")):
+        report = await releases(service)
+        assert (report.state, report.problem) == (SourceState.FAILED, problem)
+
+
+async def test_the_live_deployment_is_told_by_the_history() -> None:
+    service = FakeService(live=101)
+    assert await live(service) == LiveDeployment(deployment_id=101)
+    service.deploy(102)
+    assert await live(service) == LiveDeployment(deployment_id=102)
+
+
+async def test_a_live_deployment_that_cannot_be_told_says_why() -> None:
+    failing, unclear = FakeService(), FakeService()
+    failing.fail(Source.DEPLOYMENTS, TransientError("github", "no answer"))
+    unclear.answer(Source.DEPLOYMENTS, builders.deployments(builders.deployment(100)))
+    assert await live(failing) == LiveDeployment(problem="no answer")
+    assert await live(unclear) == LiveDeployment(problem="the history names no single live deployment")
+
+
+async def test_an_unknown_service_has_no_live_deployment() -> None:
+    with pytest.raises(UnknownServiceError):
+        await live(FakeService(), "nobody")
+
+
 async def test_an_unknown_service_is_refused() -> None:
     observer = Observer(FakeServices(FakeService()), now)
     with pytest.raises(UnknownServiceError):
         await observer.context("staging", builders.SERVICE, LIMIT)
     with pytest.raises(UnknownServiceError):
         await observer.pulse(builders.ENVIRONMENT, "nobody", LIMIT)
+    with pytest.raises(UnknownServiceError):
+        await observer.releases(builders.ENVIRONMENT, "nobody", LIMIT)

@@ -47,3 +47,21 @@ def test_every_activity_is_registered_once() -> None:
 
 def test_an_activity_is_named_for_its_stage_and_its_verb() -> None:
     assert [name for name in defined() if len(name.split(".")) != 2] == []
+
+
+def test_a_name_that_histories_hold_is_never_changed() -> None:
+    assert defined() == [
+        "analyze.decide",
+        "analyze.judge",
+        "detect.collect",
+        "detect.live",
+        "notify.chat",
+        "notify.page",
+        "notify.resolve",
+        "record.save",
+        "remediate.cancel",
+        "remediate.follow",
+        "remediate.rollback",
+        "remediate.undo",
+        "verify.look",
+    ]

@@ -5,7 +5,18 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from incident.anomalies import Band, Kind, Limits, Thresholds, Tier, assess, judge_metrics
+from incident.anomalies import (
+    Anomaly,
+    Assessment,
+    Band,
+    Kind,
+    Limits,
+    Signal,
+    Thresholds,
+    Tier,
+    assess,
+    judge_metrics,
+)
 from incident.evidence import Health, Metric, SourceState, unseen
 from incident.severity import Severity
 from tests.builders import (
@@ -142,6 +153,39 @@ def test_the_summary_shows_the_worst_tier_and_counts_all() -> None:
     )
     assert assess(evidence(), Thresholds()).summary == "NORMAL"
     assert assess(evidence(metrics=metrics({"cpu_usage": 71.0})), Thresholds()).summary == "MINOR: MINOR_CPU: 71.0%"
+
+
+@pytest.mark.parametrize(
+    ("kind", "signal"),
+    [
+        (Kind.ERROR_RATE, Signal.ERRORS),
+        (Kind.P99_LATENCY, Signal.LATENCY),
+        (Kind.P95_LATENCY, Signal.LATENCY),
+        (Kind.CPU, Signal.CPU),
+        (Kind.MEMORY, Signal.MEMORY),
+        (Kind.HEALTH, Signal.HEALTH),
+        (Kind.ALERT, Signal.ALERT),
+        (Kind.UNREADABLE, None),
+    ],
+)
+def test_a_kind_of_anomaly_is_a_sign_of_one_thing(kind: Kind, signal: Signal | None) -> None:
+    assert kind.signal is signal
+
+
+def test_the_signals_of_an_assessment_are_told_once_and_measured_ones_first() -> None:
+    found = assess(degraded_evidence(), Thresholds())
+    assert found.signals == (
+        Signal.ERRORS,
+        Signal.LATENCY,
+        Signal.CPU,
+        Signal.MEMORY,
+        Signal.HEALTH,
+        Signal.ALERT,
+    )
+    kinds = (Kind.ALERT, Kind.P95_LATENCY, Kind.ALERT, Kind.P99_LATENCY, Kind.UNREADABLE)
+    anomalies = tuple(Anomaly(id=f"anomaly:{kind}", kind=kind, tier=Tier.MINOR, label=kind) for kind in kinds)
+    assert Assessment(anomalies=anomalies, severity=Severity.P2).signals == (Signal.LATENCY, Signal.ALERT)
+    assert assess(evidence(), Thresholds()).signals == ()
 
 
 def test_a_metric_without_bands_is_not_judged() -> None:

@@ -6,26 +6,42 @@ from bench.bare import BarePipeline
 from bench.fakes import build_world
 from bench.measure import Load, Spread, take_rates, take_times
 from bench.results import Bar, compare
-from incident.policy import Policy
+from incident.ledger import Stop
+from incident.policy import Mode, Policy
 from incident.recovery import Classification
 
 AT_ONCE = timedelta(0)
+POLICY = Policy(mode=Mode.AUTO, settle=AT_ONCE, look_every=AT_ONCE)
 
 
 async def test_the_bare_pipeline_ends_recovered_and_recorded() -> None:
     world = build_world()
-    snapshot = await BarePipeline(world).run("bench-1", Policy(settle=AT_ONCE, look_every=AT_ONCE))
+    snapshot = await BarePipeline(world).run("bench-1", POLICY)
     assert snapshot.health_status is Classification.FULLY_RECOVERED
     assert len(snapshot.looks) == 3
     assert await world.store.load(snapshot.incident_id) == snapshot
 
 
 async def test_every_service_of_the_bench_begins_sick() -> None:
-    pipeline, policy = BarePipeline(build_world()), Policy(settle=AT_ONCE, look_every=AT_ONCE)
-    first, second = [await pipeline.run(name, policy) for name in ("bench-1", "bench-2")]
+    pipeline = BarePipeline(build_world())
+    first, second = [await pipeline.run(name, POLICY) for name in ("bench-1", "bench-2")]
     assert first.remediation is not None
     assert second.remediation is not None
     assert first.incident_id != second.incident_id
+
+
+async def test_the_bench_counts_no_quota_and_heeds_the_kill_switch() -> None:
+    world = build_world()
+    pipeline = BarePipeline(world)
+    runs = [await pipeline.run(f"bench-{each}", POLICY) for each in range(POLICY.fleet_rollbacks_per_hour + 1)]
+    assert all(each.remediation and each.remediation.run for each in runs)
+    stop = Stop(by="grace", at=runs[0].closed_at)
+    await world.ledger.stop(stop)
+    assert await world.ledger.stops() == (stop,)
+    with pytest.raises(ValueError, match="allows no rollback"):
+        await pipeline.run("bench-stopped", POLICY)
+    assert await world.ledger.release("", "")
+    assert (await pipeline.run("bench-stopped", POLICY)).deployment_changed
 
 
 async def test_rows_take_turns_and_one_round_is_taken_without_any_budget() -> None:

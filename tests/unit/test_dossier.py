@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from incident.dossier import Dossier, proposal_digest
-from incident.ledger import RunState
+from incident.ledger import NOTHING_DONE, RunState, Stop
 from tests.builders import (
     INCIDENT_ID,
     NOW,
@@ -19,6 +19,7 @@ from tests.builders import (
     proposal,
     remediation_record,
     run,
+    verdict,
 )
 
 
@@ -39,6 +40,13 @@ def test_acted_means_that_something_was_started_not_that_it_worked() -> None:
     assert not dossier(remediation=remediation_record(run=None, refused=("confidence: 0.10",))).acted
 
 
+@pytest.mark.parametrize("state", RunState)
+def test_a_run_that_is_known_to_have_changed_nothing_is_no_act(state: RunState) -> None:
+    record = remediation_record(run=run(state))
+    assert record.acted is (state not in NOTHING_DONE)
+    assert dossier(remediation=record).acted is record.acted
+
+
 def test_an_answer_is_bound_to_exactly_what_was_proposed() -> None:
     digests = {
         proposal_digest(INCIDENT_ID, 100, 101, degraded_evidence()),
@@ -53,7 +61,13 @@ def test_an_answer_is_bound_to_exactly_what_was_proposed() -> None:
 
 
 def test_a_dossier_survives_json() -> None:
-    full = decided_dossier(remediation=remediation_record(), notifications=[page_sent()])
+    full = decided_dossier(
+        remediation=remediation_record(findings=verdict().findings),
+        undo=remediation_record(),
+        stopped=Stop(by="ada", at=NOW),
+        rounds=2,
+        notifications=[page_sent()],
+    )
     assert Dossier.model_validate_json(full.model_dump_json()) == full
 
 

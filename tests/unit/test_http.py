@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,7 +14,18 @@ import pytest
 from pydantic import ValidationError
 
 from incident.errors import PermanentError, TransientError
-from integrations.http import MAX_RETRY_AFTER, HttpSettings, Reply, build_client, fetch_json, retry_after
+from integrations.http import (
+    MAX_RETRY_AFTER,
+    Fence,
+    HttpSettings,
+    Question,
+    Reply,
+    TooLateError,
+    ask,
+    build_client,
+    fetch_json,
+    retry_after,
+)
 
 NOW = datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
 URL = "http://user:s3cret@service.example/s3cret/path?key=s3cret"
@@ -157,7 +170,10 @@ async def test_an_awaited_status_is_an_answer(status: int) -> None:
 
 @pytest.mark.parametrize("content", [b"<html>", b"\xff", b"", b" " * 2000])
 async def test_an_awaited_status_needs_no_readable_body(content: bytes) -> None:
-    assert await _fetch(_says(404, content), answers=(404,)) == Reply(404, None)
+    reply = await _fetch(_says(404, content), answers=(404,))
+
+    assert (reply.status, reply.body) == (404, None)
+    assert reply.problem.startswith("is ")
 
 
 async def test_not_a_number_comes_through_for_the_caller_to_judge() -> None:
@@ -188,6 +204,123 @@ async def test_not_a_number_comes_through_for_the_caller_to_judge() -> None:
 )
 def test_retry_after_is_seconds_or_a_date_and_never_long(value: str | None, pause: timedelta | None) -> None:
     assert retry_after(value, NOW) == pause
+
+
+def test_a_caller_may_allow_a_longer_pause() -> None:
+    assert retry_after("3600", NOW, timedelta(minutes=65)) == timedelta(hours=1)
+    assert retry_after("9" * 20, NOW, timedelta(minutes=65)) == timedelta(minutes=65)
+
+
+async def test_headers_are_read_in_any_case_and_counted_only_where_they_are_numbers() -> None:
+    reply = await _fetch(_says(200, x_ratelimit_remaining="17", x_odd="-1", x_long="9" * 16))
+
+    assert (reply.header("X-RateLimit-Remaining"), reply.header("missing")) == ("17", None)
+    counted = [reply.count(name) for name in ("X-RATELIMIT-REMAINING", "x-odd", "x-long", "missing")]
+    assert counted == [17, None, None, None]
+
+
+async def test_a_question_carries_its_headers_and_not_its_secrets_in_its_text() -> None:
+    sent: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, json={})
+
+    question = Question("GET", "http://service.example/", headers={"Authorization": "Bearer s3cret"})
+    async with build_client(HttpSettings(), httpx.MockTransport(handler)) as client:
+        await ask(client, "vendor", question)
+
+    assert sent[0].headers["authorization"] == "Bearer s3cret"
+    assert "s3cret" not in repr(question)
+
+
+@pytest.mark.parametrize(("content", "body"), [(b'{"message": "no"}', {"message": "no"}), (b"<html>", None)])
+async def test_a_caller_may_read_refusals_its_own_way(content: bytes, body: object) -> None:
+    seen: list[Reply] = []
+
+    def refusal(reply: Reply) -> TransientError:
+        seen.append(reply)
+        return TransientError("vendor", "its own words")
+
+    async with build_client(HttpSettings(), httpx.MockTransport(_says(403, content))) as client:
+        with pytest.raises(TransientError, match="its own words"):
+            await ask(client, "vendor", Question("GET", URL, refusal=refusal))
+        assert (await ask(client, "vendor", Question("GET", URL, answers={403}, refusal=refusal))).status == 403
+
+    assert [(reply.status, reply.body) for reply in seen] == [(403, body)]
+
+
+class _Wire(httpx.AsyncBaseTransport):
+    def __init__(self) -> None:
+        self.reached = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.reached += 1
+        return httpx.Response(200, json={}, request=request)
+
+
+class _Slow(httpx.AsyncBaseTransport):
+    """Takes its time before it hands the request on."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, wait: Callable[[], None]) -> None:
+        self._inner, self._wait = inner, wait
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self._wait()
+        return await self._inner.handle_async_request(request)
+
+
+@pytest.mark.parametrize(
+    ("delay", "not_after", "reached"),
+    [(0.0, 10.0, 1), (9.9, 10.0, 1), (10.0, 10.0, 0), (99.0, 10.0, 0), (99.0, None, 1), (99.0, math.inf, 1)],
+)
+async def test_what_comes_to_the_fence_too_late_never_reaches_the_wire(
+    delay: float, not_after: float | None, reached: int
+) -> None:
+    now = [0.0]
+    wire = _Wire()
+
+    def wait() -> None:
+        now[0] += delay
+
+    transport = _Slow(Fence(wire, clock=lambda: now[0]), wait)
+    async with build_client(HttpSettings(), transport) as client:
+        question = Question("POST", URL, json={}, not_after=not_after)
+        if reached:
+            await ask(client, "vendor", question)
+        else:
+            words = r"^vendor: was not sent: it is too late, another worker may have taken over$"
+            with pytest.raises(TransientError, match=words) as raised:
+                await ask(client, "vendor", question)
+            assert isinstance(raised.value.__cause__, TooLateError)
+
+    assert wire.reached == reached
+
+
+async def test_a_connection_that_opens_too_slowly_writes_nothing() -> None:
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.set_result(await reader.read())
+        writer.close()
+
+    ticks = iter([0.0, 99.0])  # in time when it comes to the fence, too late once the connection stands
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    fence = Fence(httpx.AsyncHTTPTransport(trust_env=False), clock=lambda: next(ticks))
+    async with build_client(HttpSettings(), fence) as client:
+        with pytest.raises(TransientError, match="too late"):
+            await ask(client, "vendor", Question("POST", url, json={"a": 1}, not_after=10.0))
+        async with asyncio.timeout(5):
+            assert await heard == b""
+    server.close()
+    await server.wait_closed()
+
+
+async def test_the_network_itself_lies_behind_a_fence() -> None:
+    async with _server(lambda *_: None) as url, build_client(HttpSettings()) as client:
+        with pytest.raises(TransientError, match="too late"):
+            await ask(client, "vendor", Question("POST", url, json={}, not_after=time.monotonic() - 1))
 
 
 @asynccontextmanager

@@ -2,7 +2,19 @@ import pytest
 
 from incident.evidence import SourceState
 from incident.gate import Course, Verdict
-from incident.messages import ChatKind, ChatMessage, MessageField, Page, alert, intention, page, question, report
+from incident.ledger import RunState
+from incident.messages import (
+    ChatKind,
+    ChatMessage,
+    MessageField,
+    Page,
+    alert,
+    intention,
+    page,
+    question,
+    report,
+    review,
+)
 from incident.policy import RecoveryLimits
 from incident.recovery import classify
 from incident.severity import Severity
@@ -18,13 +30,16 @@ from tests.builders import (
     logs,
     look,
     metrics,
+    order,
     policy,
+    run,
     verdict,
 )
 
 ACT = verdict()
 ASK = verdict(decision(confidence=0.75))
 PAGE = verdict(decision(rollback_to=42))
+SHADOW = policy(mode="shadow")
 
 
 def fields(message: ChatMessage | Page) -> dict[str, str]:
@@ -44,6 +59,15 @@ def the_alert(**changes: object) -> ChatMessage:
         (ACT, "rolling back deployment 101 to 100"),
         (ASK, "asking to roll back deployment 101 to 100"),
         (PAGE, "paging the person on call"),
+        (verdict(by=SHADOW), "paging the person on call; without the shadow mode it would roll back"),
+        (
+            verdict(decision(confidence=0.75), by=SHADOW),
+            "paging the person on call; without the shadow mode it would ask",
+        ),
+        (
+            verdict(decision(rollback_to=42), by=SHADOW),
+            "paging the person on call; without the shadow mode it would page",
+        ),
         (ACT.model_copy(update={"course": Course.WATCH}), "watching"),
     ],
 )
@@ -107,6 +131,18 @@ def test_the_question_says_what_why_and_how_to_answer() -> None:
     assert shown["Because"] == "confidence: confidence 0.75, the policy wants 0.80"
     assert shown["Answer"] == f"commander approve {INCIDENT_ID} (or deny), before 14:02 UTC"
     assert shown["Digest"] == "f" * 12
+
+
+def test_a_review_is_asked_for_with_its_place_and_what_it_waits_for() -> None:
+    waiting = run(RunState.WAITING, url="https://github.example/runs/7", detail="a reviewer of production")
+    message = review(INCIDENT_ID, order(), waiting)
+    assert message.kind is ChatKind.REVIEW
+    assert message.title == "payment-api (production): the rollback to deployment 100 waits for a review"
+    assert fields(message) == {"Review": "https://github.example/runs/7", "Waits for": "a reviewer of production"}
+
+
+def test_a_review_says_nothing_of_what_is_not_known() -> None:
+    assert review(INCIDENT_ID, order(), run(RunState.WAITING)).fields == ()
 
 
 def test_the_report_compares_before_and_after() -> None:

@@ -6,7 +6,9 @@ from pydantic import ValidationError
 from incident.anomalies import Band, Thresholds
 from incident.errors import ConfigurationError
 from incident.evidence import Metric
-from incident.policy import Policy, PolicyBook, RecoveryLimits, parse_policy
+from incident.freeze import Weekday
+from incident.ledger import Quota
+from incident.policy import Mode, Policy, PolicyBook, RecoveryLimits, parse_policy
 from tests.builders import policy
 
 KNOWN = ("payment-api", "checkout")
@@ -37,9 +39,45 @@ def test_by_default_nobody_may_approve_and_recovery_takes_three_good_looks() -> 
     assert Policy().deployment_explains_within == timedelta(hours=2)
 
 
+def test_by_default_a_person_is_asked_and_every_guardrail_is_up() -> None:
+    default = Policy()
+    assert (default.mode, default.allow, default.min_signals, default.max_deployments_back) == (
+        Mode.ASK,
+        ("*/*",),
+        2,
+        3,
+    )
+    assert default.quota == Quota(service_per_hour=1, fleet_per_hour=3)
+    assert (default.cool_down, default.freezes) == (timedelta(minutes=30), ())
+    assert (default.undo, default.worse_looks) == (True, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "key", "expectation"),
     [
+        ('mode = "loud"', "mode", "'shadow', 'ask' or 'auto' (got 'loud')"),
+        ('allow = "*/*"', "allow", "valid tuple (got '*/*')"),
+        ('allow = ["payment-api"]', "allow[0]", "match pattern"),
+        ('allow = ["*/*", "production/Payment API"]', "allow[1]", "match pattern"),
+        ('allow = ["production/pay*"]', "allow[0]", "match pattern"),
+        ('allow = ["pro-duction/payment-api"]', "allow[0]", "match pattern"),
+        ('allow = ["production/payment-api/1"]', "allow[0]", "match pattern"),
+        ("min_signals = 0", "min_signals", "greater than or equal to 1 (got 0)"),
+        ("min_signals = 7", "min_signals", "less than or equal to 6 (got 7)"),
+        ("max_deployments_back = 0", "max_deployments_back", "greater than or equal to 1 (got 0)"),
+        ("service_rollbacks_per_hour = -1", "service_rollbacks_per_hour", "greater than or equal to 0 (got -1)"),
+        ("fleet_rollbacks_per_hour = 1.5", "fleet_rollbacks_per_hour", "valid integer"),
+        ("cool_down = 30", "cool_down", 'a duration with its unit, such as "30s", "5m" or "2h" (got 30)'),
+        ('cool_down = "-PT1S"', "cool_down", "greater than or equal to 0"),
+        ('undo = "maybe"', "undo", "valid boolean"),
+        ("worse_looks = 0", "worse_looks", "greater than or equal to 1 (got 0)"),
+        ('start_within = "0s"', "start_within", "greater than 0"),
+        ('review_within = "0s"', "review_within", "greater than 0"),
+        ('recheck_every = "0s"', "recheck_every", "greater than 0"),
+        ('worker_lost_after = "0.4s"', "worker_lost_after", "greater than or equal to 500000 microseconds"),
+        ('worker_lost_after = "16s"', "worker_lost_after", "less than or equal to 15 seconds"),
+        ("freezes = 1", "freezes", "valid tuple (got 1)"),
+        ('[[freezes]]\nname = "x"', "freezes[0]", "expected either begins and ends, or days"),
         ("min_confidence = 0", "min_confidence", "greater than or equal to 0.5 (got 0)"),
         ("min_confidence = 0.49", "min_confidence", "greater than or equal to 0.5 (got 0.49)"),
         ("min_confidence = 80", "min_confidence", "less than or equal to 1 (got 80)"),
@@ -169,6 +207,76 @@ def test_overrides_merge_deeply() -> None:
     assert (limits.critical.above, limits.warning.above) == (0.3, 0.1)
     assert default.thresholds.error_rate.critical
     assert default.thresholds.error_rate.critical.above == 0.2
+
+
+@pytest.mark.parametrize(
+    ("allow", "allowed"),
+    [
+        (("*/*",), {"production/payment-api", "production/checkout", "staging/payment-api"}),
+        (("production/*",), {"production/payment-api", "production/checkout"}),
+        (("*/payment-api",), {"production/payment-api", "staging/payment-api"}),
+        (("production/payment-api",), {"production/payment-api"}),
+        (("staging/payment-api", "production/checkout"), {"staging/payment-api", "production/checkout"}),
+        ((), set()),
+    ],
+)
+def test_the_list_holds_a_service_by_name_or_by_a_star(allow: tuple[str, ...], allowed: set[str]) -> None:
+    places = [("production", "payment-api"), ("production", "checkout"), ("staging", "payment-api")]
+    rules = policy(allow=allow)
+    assert {f"{where}/{who}" for where, who in places if rules.allows(where, who)} == allowed
+
+
+def test_the_quota_is_what_the_policy_allows_within_an_hour() -> None:
+    rules = policy(service_rollbacks_per_hour=4, fleet_rollbacks_per_hour=9)
+    assert rules.quota == Quota(service_per_hour=4, fleet_per_hour=9)
+
+
+def test_a_file_sets_every_guardrail() -> None:
+    book = parse_policy(
+        """
+        mode = "auto"
+        allow = ["production/*"]
+        min_signals = 3
+        max_deployments_back = 1
+        service_rollbacks_per_hour = 2
+        fleet_rollbacks_per_hour = 5
+        cool_down = "1h"
+        undo = false
+        [[freezes]]
+        name = "weekend"
+        days = ["fri"]
+        daily_from = 18:00:00
+        daily_until = "23:59"
+        timezone = "Europe/Berlin"
+        [[services.checkout.freezes]]
+        begins = 2026-12-24T00:00:00+01:00
+        ends = 2026-12-27T00:00:00+01:00
+        [services.payment-api]
+        freezes = []
+        """,
+        "policy.toml",
+        KNOWN,
+    )
+    rules = book.default
+    assert (rules.mode, rules.allow, rules.min_signals, rules.max_deployments_back, rules.undo) == (
+        Mode.AUTO,
+        ("production/*",),
+        3,
+        1,
+        False,
+    )
+    assert (rules.quota, rules.cool_down) == (Quota(service_per_hour=2, fleet_per_hour=5), timedelta(hours=1))
+    (weekend,) = rules.freezes
+    assert (weekend.name, weekend.days, weekend.timezone) == ("weekend", (Weekday.FRI,), "Europe/Berlin")
+    (holidays,) = book.of("checkout").freezes
+    assert holidays.words == "2026-12-23 23:00:00Z to 2026-12-26 23:00:00Z"
+    assert book.of("payment-api").freezes == ()
+    assert book.of("checkout").mode is Mode.AUTO
+
+
+def test_a_wrong_freeze_of_a_service_is_refused_by_its_service_and_field() -> None:
+    (line,) = refused('[[services.checkout.freezes]]\ndays = ["fri"]\ndaily_from = "18:00"\ndaily_until = "24:30"')
+    assert line.startswith("policy.toml: services.checkout: freezes[0].daily_until: ")
 
 
 def test_an_override_must_hold_together_with_what_it_inherits() -> None:

@@ -6,8 +6,19 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from incident.dossier import Notification
+from incident.identifiers import correlation_id
 from incident.redaction import MAX_LINE, MAX_TEXT, redact, redact_model, redact_value
-from tests.builders import decided_dossier, decision, degraded_evidence, log_line, logs, notification, snapshot
+from tests.builders import (
+    INCIDENT_ID,
+    decided_dossier,
+    decision,
+    degraded_evidence,
+    log_line,
+    logs,
+    notification,
+    order,
+    snapshot,
+)
 
 # Every secret is planted in halves, so that no scanner takes this file for a leak.
 KEY_BODY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC" * 3
@@ -99,6 +110,21 @@ def test_a_private_key_without_its_end_takes_what_follows_with_it() -> None:
 @pytest.mark.parametrize("line", ORDINARY)
 def test_an_ordinary_line_stays_as_it_is(line: str) -> None:
     assert redact(line) == line
+
+
+def test_revisions_and_correlation_ids_stay_even_beside_a_secret() -> None:
+    revision, wanted = "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12", "da39a3ee5e6b4b0d3255bfef95601890afd80709"
+    names = {
+        "correlation_id": correlation_id(INCIDENT_ID, "rollback", 2),
+        "target_revision": revision,
+        "expected_revision": wanted,
+    }
+    for shown in (order(**names), order(**names, reason=f"password=hunter2 at {revision}")):
+        clean = redact_model(shown)
+        assert {name: getattr(clean, name) for name in names} == names
+        assert "hunter2" not in clean.reason
+    for name, value in names.items():
+        assert redact(f'"{name}": "{value}", {name}={value}') == f'"{name}": "{value}", {name}={value}'
 
 
 def test_what_surrounds_a_secret_stays() -> None:

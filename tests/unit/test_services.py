@@ -1,7 +1,7 @@
 import pytest
 
 from incident.errors import ConfigurationError, UnknownServiceError
-from incident.services import Endpoint, Service, parse_registry
+from incident.services import GitHubEndpoint, MockEndpoint, Service, parse_registry
 
 MOCK = 'source = {kind = "mock", url = "http://localhost:3000"}'
 ONE = f'[[service]]\nname = "payment-api"\n{MOCK}\n'
@@ -18,7 +18,7 @@ def test_one_source_stands_for_all_five_endpoints() -> None:
     service = registry.find("production", "payment-api")
     assert registry.names == ("payment-api",)
     assert service.environment == "production"
-    endpoint = Endpoint(kind="mock", url="http://localhost:3000")
+    endpoint = MockEndpoint(kind="mock", url="http://localhost:3000")
     assert [
         service.endpoint("metrics"),
         service.endpoint("logs"),
@@ -31,8 +31,8 @@ def test_one_source_stands_for_all_five_endpoints() -> None:
 def test_an_endpoint_of_its_own_goes_before_the_source() -> None:
     text = ONE + 'logs = {kind = "mock", url = "https://logs.example.org/api?x=1"}\n'
     service = parse_registry(text, "services.toml").find("production", "payment-api")
-    assert service.endpoint("logs").url == "https://logs.example.org/api?x=1"
-    assert service.endpoint("metrics").url == "http://localhost:3000"
+    assert service.endpoint("logs") == MockEndpoint(kind="mock", url="https://logs.example.org/api?x=1")
+    assert service.endpoint("metrics") == MockEndpoint(kind="mock", url="http://localhost:3000")
 
 
 def test_five_endpoints_need_no_source() -> None:
@@ -42,7 +42,7 @@ def test_five_endpoints_need_no_source() -> None:
     )
     service = parse_registry(f'[[service]]\nname = "a"\n{lines}', "services.toml").find("production", "a")
     assert service.source is None
-    assert service.endpoint("rollback").url == "http://rollback"
+    assert service.endpoint("rollback") == MockEndpoint(kind="mock", url="http://rollback")
 
 
 @pytest.mark.parametrize("missing", ["metrics", "logs", "alerts", "deployments", "rollback"])
@@ -120,6 +120,38 @@ def test_an_unknown_service_is_named_with_those_that_are_known(environment: str,
     assert str(caught.value) == (
         f"services.toml: no service '{name}' in environment '{environment}'; known: payment-api (production)"
     )
+
+
+GITHUB = 'rollback = {kind = "github", repository = "acme/payment-api"}\n'
+
+
+def test_a_repository_on_github_may_give_deployments_and_rollbacks() -> None:
+    text = ONE + GITHUB + GITHUB.replace("rollback =", "deployments =").replace("}", ', environment = "Production/EU"}')
+    service = parse_registry(text, "services.toml").find("production", "payment-api")
+    assert service.endpoint("rollback") == GitHubEndpoint(
+        kind="github", repository="acme/payment-api", environment="", task="deploy", workflow="rollback.yml", ref="main"
+    )
+    deployments = service.endpoint("deployments")
+    assert isinstance(deployments, GitHubEndpoint)
+    assert deployments.environment == "Production/EU"
+    assert service.endpoint("metrics") == MockEndpoint(kind="mock", url="http://localhost:3000")
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        (GITHUB.replace("rollback =", "metrics ="), "metrics"),
+        (GITHUB.replace("acme/payment-api", "payment-api"), "rollback.github.repository"),
+        (GITHUB.replace("acme/payment-api", "acme/../x"), "rollback.github.repository"),
+        (GITHUB.replace("}", ', workflow = "../rollback.yml"}'), "rollback.github.workflow"),
+        (GITHUB.replace("}", ', ref = "a b"}'), "rollback.github.ref"),
+        (GITHUB.replace("}", ', task = ""}'), "rollback.github.task"),
+        (GITHUB.replace("}", ', url = "http://x"}'), "rollback.github.url"),
+        (GITHUB.replace('"github"', '"gitlab"'), "rollback"),
+    ],
+)
+def test_a_wrong_repository_is_refused_with_its_place(line: str, place: str) -> None:
+    assert any(each.startswith(f"services.toml: service[0].{place}") for each in refused(ONE + line))
 
 
 def test_a_service_is_immutable() -> None:

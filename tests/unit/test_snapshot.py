@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 
 from incident.decision import Action
 from incident.dossier import Dossier
 from incident.evidence import unseen
 from incident.gate import judge
-from incident.ledger import RunState
-from incident.policy import RecoveryLimits
+from incident.ledger import RemediationKind, RunState, Stop
+from incident.policy import Mode, RecoveryLimits
 from incident.recovery import classify
 from incident.severity import PagerDutyPriority, Severity
 from incident.snapshot import ActionTaken, Outcome, Snapshot, action_taken, close, snapshot_schema
@@ -32,6 +33,7 @@ from tests.builders import (
     look,
     metrics,
     notification,
+    order,
     page_sent,
     policy,
     proposal,
@@ -77,6 +79,12 @@ EVERY_KIND = {
     "healthy": dossier(evidence=evidence(), assessment=assessment(evidence())),
     "decided": decided_dossier(),
     "recovered": recovered_dossier(),
+    "undone and stopped": recovered_dossier().model_copy(
+        update={
+            "undo": remediation_record(order=order(kind=RemediationKind.UNDO, target=101, expected_live=100)),
+            "stopped": Stop(by="ada", at=NOW),
+        }
+    ),
     "looked in vain": decided_dossier(looks=[look(seen=unseen(SERVICE, ENVIRONMENT, NOW, "timed out"))]),
 }
 
@@ -151,7 +159,8 @@ def test_the_schema_is_closed_and_names_its_dialect_and_version() -> None:
     schema = snapshot_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False
-    assert schema["properties"]["schema_version"]["const"] == "1.0"
+    assert schema["properties"]["schema_version"]["enum"] == ["1.0", "1.1"]
+    assert schema["properties"]["schema_version"]["default"] == snapshot().schema_version == "1.1"
     validator = Draft202012Validator(schema)
     shown = dumped(snapshot())
     assert not validator.is_valid({**shown, "surprise": 1})
@@ -163,6 +172,64 @@ def test_the_schema_is_closed_and_names_its_dialect_and_version() -> None:
 def test_a_snapshot_survives_json(known: Dossier) -> None:
     saved = close(known, Outcome.UNRESOLVED, ENDED)
     assert Snapshot.model_validate_json(saved.model_dump_json()) == saved
+
+
+SINCE_1_1 = {
+    "": {"undo", "stopped"},
+    "policy": {
+        "mode",
+        "allow",
+        "min_signals",
+        "max_deployments_back",
+        "service_rollbacks_per_hour",
+        "fleet_rollbacks_per_hour",
+        "cool_down",
+        "freezes",
+        "undo",
+        "worse_looks",
+        "start_within",
+        "review_within",
+        "recheck_every",
+        "worker_lost_after",
+    },
+    "verdict": {"would"},
+    "remediation": {"findings"},
+    "remediation.order": {"kind", "target_revision", "expected_revision"},
+    "remediation.run": {"run_id", "attempt", "asked_at"},
+}
+
+
+def as_1_0(shown: dict[str, Any]) -> dict[str, Any]:
+    """A snapshot as it was stored before schema 1.1."""
+    for path, names in SINCE_1_1.items():
+        part: Any = shown
+        for name in path.split(".") if path else ():
+            part = part[name] if part else part
+        for name in names if part else ():
+            del part[name]
+    return {**shown, "schema_version": "1.0"}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in EVERY_KIND if kind != "undone and stopped"])
+def test_a_stored_snapshot_of_schema_1_0_still_loads(kind: str) -> None:
+    saved = close(EVERY_KIND[kind], Outcome.UNRESOLVED, ENDED)
+    stored = as_1_0(dumped(saved))
+    loaded = Snapshot.model_validate_json(json.dumps(stored))
+    assert loaded.schema_version == "1.0"
+    assert loaded == saved.model_copy(update={"schema_version": "1.0", "policy": loaded.policy})
+    assert loaded.policy == saved.policy.model_copy(update={"mode": Mode.ASK})
+    assert as_1_0(dumped(loaded)) == stored
+
+
+def test_a_stored_snapshot_of_schema_1_0_holds_to_the_published_schema() -> None:
+    loaded = Snapshot.model_validate_json(json.dumps(as_1_0(dumped(snapshot()))))
+    Draft202012Validator(snapshot_schema()).validate(dumped(loaded))
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", 1.1])
+def test_a_snapshot_of_another_schema_is_refused(version: object) -> None:
+    with pytest.raises(ValidationError, match="schema_version"):
+        Snapshot.model_validate_json(json.dumps({**dumped(snapshot()), "schema_version": version}))
 
 
 # What was done, not what was recommended.
@@ -197,6 +264,24 @@ def test_a_snapshot_survives_json(known: Dossier) -> None:
             ActionTaken.MONITOR,
             id="a page that did not arrive",
         ),
+        pytest.param(
+            {"remediation": remediation_record(), "undo": remediation_record(), "notifications": [page_sent()]},
+            Outcome.ESCALATED,
+            ActionTaken.ROLLBACK_UNDONE,
+            id="undone",
+        ),
+        pytest.param(
+            {"remediation": remediation_record(), "undo": remediation_record(run=run(RunState.FAILED))},
+            Outcome.ESCALATED,
+            ActionTaken.ROLLBACK,
+            id="the undoing failed",
+        ),
+        pytest.param(
+            {"remediation": remediation_record(), "undo": remediation_record(run=None, refused=("worse: STABLE",))},
+            Outcome.UNRESOLVED,
+            ActionTaken.ROLLBACK,
+            id="the undoing was refused",
+        ),
         pytest.param({}, Outcome.CANCELLED, ActionTaken.NONE, id="cancelled"),
         pytest.param({}, Outcome.NO_INCIDENT, ActionTaken.NONE, id="no incident"),
         pytest.param({}, Outcome.UNRESOLVED, ActionTaken.MONITOR, id="only watched"),
@@ -216,6 +301,19 @@ def test_a_run_that_did_not_succeed_is_no_rollback(state: RunState) -> None:
     known = decided_dossier(remediation=remediation_record(run=run(state)))
     assert action_taken(known, Outcome.UNRESOLVED) is ActionTaken.MONITOR
     assert action_taken(known, Outcome.CANCELLED) is ActionTaken.NONE
+
+
+@pytest.mark.parametrize("state", [state for state in RunState if state is not RunState.SUCCEEDED])
+def test_an_undoing_that_did_not_succeed_undid_nothing(state: RunState) -> None:
+    known = decided_dossier(remediation=remediation_record(), undo=remediation_record(run=run(state)))
+    assert action_taken(known, Outcome.ESCALATED) is ActionTaken.ROLLBACK
+
+
+def test_the_record_holds_the_undoing_and_the_kill_switch() -> None:
+    stop = Stop(by="ada", reason="hands off", at=NOW)
+    undo = remediation_record(order=order(kind=RemediationKind.UNDO))
+    shown = close(decided_dossier(remediation=remediation_record(), undo=undo, stopped=stop), Outcome.ESCALATED, ENDED)
+    assert (shown.undo, shown.stopped, shown.action_taken) == (undo, stop, ActionTaken.ROLLBACK_UNDONE)
 
 
 # Unknown stays unknown.
@@ -270,6 +368,8 @@ def test_whether_the_deployment_changed_is_seen_and_not_supposed() -> None:
     assert close(unlooked, Outcome.UNRESOLVED, ENDED).deployment_changed is False
     acted = decided_dossier(remediation=remediation_record())
     assert close(acted, Outcome.UNRESOLVED, ENDED).deployment_changed is None
+    nothing = decided_dossier(remediation=remediation_record(run=run(RunState.REFUSED)))
+    assert close(nothing, Outcome.UNRESOLVED, ENDED).deployment_changed is False
     same = decided_dossier(remediation=remediation_record(), looks=[look(seen=degraded_evidence())])
     assert close(same, Outcome.UNRESOLVED, ENDED).deployment_changed is False
 

@@ -21,8 +21,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from incident import ports
 from incident.dossier import Dossier, Stage
-from incident.evidence import Health, Metric, MetricsReport, Reading, SourceState
-from incident.ledger import RollbackOrder, RollbackRun, RunState
+from incident.evidence import Health, Metric, MetricsReport, Reading, Source, SourceState
+from incident.ledger import RemediationKind, RollbackOrder, RollbackRun, RunState
 from incident.rules import RulesAnalyst
 from incident.snapshot import Snapshot
 from tests import builders
@@ -55,6 +55,7 @@ class Fakes(TypedDict):
     chat: NotRequired[FakeChat]
     pager: NotRequired[FakePager]
     store: NotRequired[InMemoryStore]
+    stopped: NotRequired[str]
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Shift:
     chat: FakeChat = field(default_factory=FakeChat)
     pager: FakePager = field(default_factory=FakePager)
     store: InMemoryStore = field(default_factory=InMemoryStore)
+    stopped: str = ""
     name: str = field(default_factory=unique)
 
     @property
@@ -81,6 +83,7 @@ class Shift:
             pager=self.pager,
             store=self.store,
             ledger=self.store,
+            stopped=self.stopped,
         )
 
     def request(self, policy: Mapping[str, object] | None = None, **changes: object) -> IncidentRequest:
@@ -143,9 +146,9 @@ async def at_work(where: WorkflowEnvironment, name: str = "", **fakes: Unpack[Fa
         yield shift
 
 
-async def ended(handle: Handle) -> Snapshot:
+async def ended(handle: Handle, patience: timedelta = PATIENCE) -> Snapshot:
     """The result of `handle`."""
-    async with asyncio.timeout(PATIENCE.total_seconds()):
+    async with asyncio.timeout(patience.total_seconds()):
         return await handle.result()
 
 
@@ -173,6 +176,16 @@ async def at_stage(handle: Handle, stage: Stage) -> Dossier:
             await asyncio.sleep(0.01)
             dossier = await handle.query(IncidentWorkflow.dossier)
         return dossier
+
+
+async def under_way(handle: Handle) -> None:
+    """Returns once the incident knows of its rollback's run: then no activity is under way that time would outrun."""
+
+    async def known() -> bool:
+        record = (await handle.query(IncidentWorkflow.dossier)).remediation
+        return record is not None and record.run is not None
+
+    await until_true(known)
 
 
 async def details(handle: Handle) -> str:
@@ -215,6 +228,12 @@ async def summaries(handle: Handle, kind: EventType.ValueType) -> list[str]:
     return shown
 
 
+def why_paged(shift: Shift) -> str:
+    """What the one page gives as its reason."""
+    (page,) = shift.pager.sent
+    return next(detail.text for detail in page.details if detail.label == "why")
+
+
 def noted(snapshot: Snapshot, text: str) -> bool:
     """Whether the timeline has an entry that holds `text`."""
     return any(text in entry.text for entry in snapshot.timeline)
@@ -241,6 +260,42 @@ def unreadable(problem: str = "no answer") -> MetricsReport:
 P0: Mapping[str, float | None] = {Metric.ERROR_RATE: 15.5, Metric.P99_LATENCY: 1200.0}
 P1: Mapping[str, float | None] = {Metric.ERROR_RATE: 7.0, Metric.P99_LATENCY: 600.0}
 P2: Mapping[str, float | None] = {Metric.ERROR_RATE: 3.0}
+WORSE: Mapping[str, float | None] = {**builders.DEGRADED_METRICS, Metric.ERROR_RATE: 40.0, Metric.P99_LATENCY: 3000.0}
+"""Worse than what the builders call degraded."""
+
+
+class ByDeployment(FakeService):
+    """A service whose numbers (percent and ms) follow from what is live: healthy where `values` says nothing."""
+
+    def __init__(self, values: Mapping[int, Mapping[str, float | None]], live: int = 101) -> None:
+        super().__init__(live, bad=tuple(values))
+        self.values = dict(values)
+
+    async def read_metrics(self) -> MetricsReport:
+        """The readings of what is live."""
+        live = self.releases.live
+        if live not in self.values:
+            return await super().read_metrics()
+        self.reads[Source.METRICS] += 1
+        return builders.metrics(self.values[live], health=Health.DEGRADED, deployment_id=live)
+
+
+class ScriptedRollback(FakeRollback):
+    """A rollback target whose undoings run by a script of their own."""
+
+    def __init__(
+        self,
+        releases: FakeReleases,
+        states: Sequence[RunState] = (RunState.SUCCEEDED,),
+        undo: Sequence[RunState] = (RunState.SUCCEEDED,),
+    ) -> None:
+        super().__init__(releases, states)
+        self._scripts = {RemediationKind.ROLLBACK: list(states), RemediationKind.UNDO: list(undo)}
+
+    async def start(self, order: RollbackOrder, not_after: float) -> RollbackRun:
+        """Begins the run, by the script of its kind."""
+        self.states = list(self._scripts[order.kind])
+        return await super().start(order, not_after)
 
 
 class SlowRollback(FakeRollback):
@@ -257,17 +312,17 @@ class SlowRollback(FakeRollback):
         self.gate = gate
         self.look_failures = list(look_failures)
 
-    async def start(self, order: RollbackOrder) -> RollbackRun:
+    async def start(self, order: RollbackOrder, not_after: float) -> RollbackRun:
         """Begins the run once the gate is open."""
         if self.gate:
             await self.gate.wait()
-        return await super().start(order)
+        return await super().start(order, not_after)
 
-    async def look(self, run: RollbackRun) -> RollbackRun:
+    async def look(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:
         """The run one step further, after the failures."""
         if self.look_failures:
             raise self.look_failures.pop(0)
-        return await super().look(run)
+        return await super().look(order, run)
 
 
 class FailingServices:

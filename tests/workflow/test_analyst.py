@@ -81,7 +81,7 @@ async def test_an_analyst_that_asks_for_more_patience_than_there_is_gives_way_to
 
 
 async def test_where_not_even_the_rules_can_decide_a_person_is_paged(staff: Staff) -> None:
-    store = InMemoryStore({"of_service": RuntimeError("the gate is broken")})
+    store = InMemoryStore({"view": RuntimeError("the gate is broken")})
     shift = await staff(store=store)
     snapshot = await shift.handle()
     assert snapshot.analysis is None
@@ -204,7 +204,7 @@ async def test_a_decision_that_nobody_asked_for_is_refused(staff: Staff) -> None
 
 
 async def test_the_gate_that_cannot_judge_a_decision_from_outside_pages(staff: Staff) -> None:
-    store = InMemoryStore({"of_service": RuntimeError("the gate is broken")})
+    store = InMemoryStore({"view": RuntimeError("the gate is broken")})
     shift = await staff(store=store)
     handle = await awaiting(shift)
     await handle.execute_update(IncidentWorkflow.decide, OutsideDecision(decision=PROPOSAL))
@@ -214,11 +214,13 @@ async def test_the_gate_that_cannot_judge_a_decision_from_outside_pages(staff: S
     assert len(shift.pager.sent) == 1
 
 
-async def test_an_unreadable_ledger_does_not_stop_a_rollback_that_the_history_allows(staff: Staff) -> None:
-    lost = TransientError("store", "cannot be read")
-    shift = await staff(store=InMemoryStore({"of_service": lost, "begin": lost, "finish": lost}))
+async def test_a_ledger_that_cannot_be_read_allows_nothing_and_a_person_is_paged(staff: Staff) -> None:
+    shift = await staff(store=InMemoryStore({"view": TransientError("store", "cannot be read")}))
     snapshot = await shift.handle()
     assert snapshot.verdict
-    assert any("the ledger: cannot be read" in finding.saw for finding in snapshot.verdict.findings)
-    assert len(shift.service.rollback.begun) == 1
-    assert snapshot.outcome is Outcome.RECOVERED
+    assert snapshot.verdict.course is Course.PAGE
+    assert "ledger_known: the ledger: cannot be read" in snapshot.verdict.refusals
+    assert noted(snapshot, "paging: ledger_known: the ledger: cannot be read")
+    assert len(shift.pager.sent) == 1
+    assert shift.service.rollback.starts == []
+    assert snapshot.outcome is Outcome.ESCALATED

@@ -15,7 +15,7 @@ from incident.snapshot import ActionTaken, Outcome
 from tests import builders
 from tests.fakes import FakeAnalyst, FakeService, InMemoryStore
 from tests.workflow.conftest import Staff
-from tests.workflow.shift import Handle, Shift, at_stage, ended, noted, well
+from tests.workflow.shift import Handle, Shift, at_stage, ended, noted, until, well
 from workflows.incident import IncidentWorkflow
 from workflows.messages import ApprovalAnswer
 
@@ -138,18 +138,28 @@ async def test_the_first_answer_wins(staff: Staff) -> None:
     assert shift.service.rollback.starts == []
 
 
-async def test_an_approval_is_void_if_another_deployment_went_live_meanwhile(staff: Staff) -> None:
+async def test_an_approval_is_void_if_another_deployment_went_live_meanwhile_and_somebody_is_asked_anew(
+    staff: Staff,
+) -> None:
     service = FakeService(live=101, bad=(101, 102))
     shift = await staff(service=service, analyst=unsure())
     handle, proposal = await asking(shift)
     service.deploy(102)
     await say(handle, proposal)
-    snapshot = await ended(handle)
-    assert snapshot.remediation
-    assert snapshot.remediation.void
-    assert snapshot.remediation.refused == ("deployment 102 is live now, deployment 101 was when it was decided",)
+    await until(lambda: [message.kind for message in shift.chat.posted].count(ChatKind.QUESTION) == 2)
+    dossier = await handle.query(IncidentWorkflow.dossier)
+    assert dossier.remediation
+    assert dossier.remediation.void
+    assert dossier.remediation.refused == ("deployment 102 is live now, deployment 101 was when it was decided",)
+    assert dossier.approval is None
     assert service.rollback.starts == []
+    anew = (await at_stage(handle, Stage.AWAITING_APPROVAL)).proposal
+    assert anew
+    assert (anew.target, anew.expected_live) == (100, 102)
+    await say(handle, anew, approved=False)
+    snapshot = await ended(handle)
     assert noted(snapshot, "not rolled back: deployment 102 is live now")
+    assert service.rollback.starts == []
     assert snapshot.outcome is Outcome.ESCALATED
 
 
@@ -190,7 +200,7 @@ async def test_an_approval_does_not_reach_past_the_gate_at_the_head_of_the_remed
     store = InMemoryStore()
     shift = await staff(analyst=unsure(), store=store)
     handle, proposal = await asking(shift)
-    await store.begin(builders.remediation(from_deployment=100, state=RunState.SUCCEEDED))
+    await store.begin(builders.remediation(from_deployment=100, state=RunState.SUCCEEDED), None)
     await say(handle, proposal)
     snapshot = await ended(handle)
     assert snapshot.remediation

@@ -150,7 +150,7 @@ async def test_cancelled_while_it_acts_the_rollback_is_seen_through(staff: Staff
 
 
 async def test_cancelled_while_the_rollback_is_followed_it_is_followed_to_its_end(staff: Staff) -> None:
-    service = FakeService(live=101, states=(RunState.PENDING, RunState.RUNNING, RunState.SUCCEEDED))
+    service = FakeService(live=101, states=(RunState.RUNNING, RunState.RUNNING, RunState.SUCCEEDED))
     shift = await staff(service=service)
     handle = await shift.open({**SOON, "follow_every": "30m", "remediate_within": "2h"}, skipping=False)
     await until(lambda: len(service.rollback.begun) == 1)

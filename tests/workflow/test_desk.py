@@ -1,5 +1,6 @@
 """The incident desk: one open incident per service and environment, found by its id and answered over a client."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -87,10 +88,11 @@ async def test_two_incidents_in_a_row_are_two_incidents_with_two_rollbacks(staff
     service = FakeService(live=101, bad=(101, 102))
     shift, name = await named(staff, service, FakeAnalyst(builders.decision(), builders.decision()))
     desk = desk_of(shift)
-    first, handle = await desk.open(triggered("one", name))
+    often = {"cool_down": "0s", "service_rollbacks_per_hour": 2}
+    first, handle = await desk.open(triggered("one", name, often))
     assert (await ended(handle)).outcome is Outcome.RECOVERED
     service.deploy(102)
-    second, again = await desk.open(triggered("two", name))
+    second, again = await desk.open(triggered("two", name, often))
     assert (await ended(again)).outcome is Outcome.RECOVERED
     assert second.opened
     assert again.id == handle.id
@@ -216,3 +218,21 @@ async def test_a_server_that_refuses_is_a_transient_error(staff: Staff) -> None:
     elsewhere = Client(shift.environment.client.service_client, namespace="nowhere")
     with pytest.raises(TransientError, match=r"temporal: .*nowhere"):
         await IncidentDesk(elsewhere).all_open()
+
+
+async def test_a_hundred_triggers_at_once_are_one_incident_with_one_rollback(staff: Staff) -> None:
+    gate = asyncio.Event()
+    shift, name = await named(staff, FakeService(live=101), FakeAnalyst(gate=gate))
+    desk = desk_of(shift)
+    policy: dict[str, object] = {"settle": "0s", "look_every": "0s"}
+    with shift.environment.with_time_skipping_disabled():
+        answers = await asyncio.gather(*(desk.open(triggered(f"trigger-{each}", name, policy)) for each in range(100)))
+    gate.set()
+    (_, handle), *_ = answers
+    snapshot = await ended(handle)
+    assert {joined.incident_id for joined, _ in answers} == {snapshot.incident_id}
+    assert sum(joined.opened for joined, _ in answers) == 1
+    assert len([entry for entry in snapshot.timeline if entry.text == "joined by another trigger"]) == 99
+    assert len(shift.service.rollback.starts) == 1
+    assert len(shift.store.remediations) == 1
+    assert snapshot.outcome is Outcome.RECOVERED

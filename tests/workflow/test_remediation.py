@@ -10,7 +10,7 @@ from incident.evidence import Source
 from incident.ledger import RunState
 from incident.snapshot import ActionTaken, Outcome
 from tests import builders
-from tests.fakes import FakeRollback, FakeService
+from tests.fakes import FakeRollback, FakeService, InMemoryStore
 from tests.workflow.conftest import Staff
 from tests.workflow.shift import (
     UNREACHABLE,
@@ -95,7 +95,7 @@ async def test_a_target_that_is_unreachable_for_the_whole_budget_is_unknown_and_
     assert snapshot.remediation.run
     assert snapshot.remediation.run.state is RunState.UNKNOWN
     assert "no answer" in snapshot.remediation.run.detail
-    assert len(shift.service.rollback.starts) == 5
+    assert len(shift.service.rollback.starts) == 10
     assert len(shift.pager.sent) == 1
     assert len(snapshot.looks) == snapshot.policy.max_looks
     assert snapshot.outcome is Outcome.ESCALATED
@@ -162,7 +162,7 @@ async def test_a_rollback_is_not_started_before_its_precondition_is_confirmed(st
     service.answer(Source.DEPLOYMENTS, good, lost, lost, good)
     shift = await staff(service=service)
     snapshot = await shift.handle()
-    assert service.reads[Source.DEPLOYMENTS] == 4
+    assert service.reads[Source.DEPLOYMENTS] == 5  # to detect, three times to remediate, with the first look
     assert len(service.rollback.starts) == 1
     assert snapshot.outcome is Outcome.RECOVERED
 
@@ -174,3 +174,29 @@ async def test_a_person_is_paged_as_soon_as_nobody_knows_whether_the_rollback_be
     assert paged - snapshot.opened_at < timedelta(minutes=1)
     assert noted(snapshot, "paging: whether the rollback was begun is not known: PermanentError: github: no such")
     assert len(shift.pager.sent) == 1
+
+
+@pytest.mark.parametrize("method", ["entry", "begin"])
+async def test_what_cannot_be_entered_in_the_ledger_does_not_begin_and_a_person_is_paged(
+    staff: Staff, method: str
+) -> None:
+    lost = TransientError("store", "cannot be reached", retry_after=UNREACHABLE)
+    shift = await staff(store=InMemoryStore({method: lost}))
+    snapshot = await shift.handle(RARELY)
+    assert shift.service.rollback.starts == []
+    assert snapshot.remediation
+    assert snapshot.remediation.run
+    assert snapshot.remediation.run.state is RunState.UNKNOWN
+    assert noted(snapshot, "paging: whether the rollback was begun is not known: TransientError: store: cannot be")
+    assert len(shift.pager.sent) == 1
+    assert snapshot.action_taken is ActionTaken.ESCALATE
+    assert snapshot.outcome is Outcome.ESCALATED
+
+
+async def test_a_ledger_that_is_away_once_the_rollback_has_ended_holds_up_nothing(staff: Staff) -> None:
+    store = InMemoryStore({"finish": TransientError("store", "cannot be reached")})
+    shift = await staff(store=store)
+    snapshot = await shift.handle()
+    assert len(shift.service.rollback.begun) == 1
+    assert snapshot.outcome is Outcome.RECOVERED
+    assert [entry.state for entry in store.remediations.values()] == [RunState.PENDING]

@@ -1,0 +1,106 @@
+"""Verify: how the service is now, and what is live where that is asked."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.observation import Observer
+from activities.verify import Verified, Verify, VerifyInput
+from incident.errors import PermanentError, UnknownServiceError
+from incident.evidence import Source
+from incident.recovery import Classification
+from incident.severity import Severity
+from tests import builders
+from tests.fakes import FakeService, FakeServices
+
+
+def now() -> datetime:
+    return builders.NOW
+
+
+def task(**changes: object) -> VerifyInput:
+    rules = builders.policy()
+    return VerifyInput.model_validate(
+        {
+            "incident_id": builders.INCIDENT_ID,
+            "environment": builders.ENVIRONMENT,
+            "service": builders.SERVICE,
+            "before": builders.look(seen=builders.degraded_evidence()),
+            "looks": (),
+            "thresholds": rules.thresholds,
+            "limits": rules.recovery,
+            "source_timeout": timedelta(milliseconds=50),
+            **changes,
+        }
+    )
+
+
+async def looked(service: FakeService, **changes: object) -> Verified:
+    verify = Verify(Observer(FakeServices(service), now))
+    return await ActivityEnvironment().run(verify.look, task(**changes))
+
+
+async def test_one_look_says_how_it_is_compared_with_before() -> None:
+    service = FakeService(live=100)
+    found = await looked(service)
+    assert len(found.looks) == 1
+    assert found.recovery.classification is Classification.SIGNIFICANT_IMPROVEMENT
+    assert (found.recovery.settled, found.severity, found.live) == (False, Severity.P3, None)
+    assert set(service.reads) == {Source.METRICS, Source.ALERTS}
+
+
+async def test_the_looks_before_count() -> None:
+    found = await looked(FakeService(live=100), looks=(builders.look(),))
+    assert found.recovery.classification is Classification.FULLY_RECOVERED
+    assert found.recovery.settled
+
+
+async def test_no_more_looks_than_settle_it() -> None:
+    service = FakeService(live=100)
+    found = await looked(service, times=5)
+    assert len(found.looks) == 2
+    assert found.recovery.settled
+    assert service.reads[Source.METRICS] == 2
+
+
+async def test_what_has_settled_needs_no_look() -> None:
+    service = FakeService(live=100)
+    found = await looked(service, looks=(builders.look(), builders.look()), ask_live=True)
+    assert (found.looks, found.recovery.settled, found.live) == ((), True, None)
+    assert not service.reads
+
+
+async def test_the_severity_is_the_newest_looks() -> None:
+    found = await looked(FakeService(live=101), times=2)
+    assert len(found.looks) == 2
+    assert found.severity is Severity.P0
+
+
+async def test_what_is_live_is_asked_once_where_it_is_asked() -> None:
+    service = FakeService(live=101)
+    found = await looked(service, ask_live=True, times=2)
+    assert found.live == 101
+    assert (service.reads[Source.DEPLOYMENTS], service.reads[Source.METRICS]) == (1, 2)
+    assert service.reads[Source.LOGS] == 0
+
+
+async def test_a_history_that_names_no_single_live_deployment_leaves_it_open() -> None:
+    service = FakeService(live=100)
+    service.answer(Source.DEPLOYMENTS, builders.deployments(builders.deployment(100)))
+    assert (await looked(service, ask_live=True)).live is None
+
+
+async def test_a_history_that_fails_or_hangs_spoils_no_look() -> None:
+    failing, hanging = FakeService(live=100), FakeService(live=100)
+    failing.fail(Source.DEPLOYMENTS, PermanentError("github", "bad credentials"))
+    hanging.hang(Source.DEPLOYMENTS)
+    for service in (failing, hanging):
+        found = await looked(service, ask_live=True)
+        assert found.live is None
+        assert found.recovery.classification is Classification.SIGNIFICANT_IMPROVEMENT
+
+
+async def test_an_unknown_service_is_refused() -> None:
+    with pytest.raises(UnknownServiceError):
+        await looked(FakeService(), environment="staging")
