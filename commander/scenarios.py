@@ -1,7 +1,7 @@
 """The demo's scenarios: what is done to the patient, what the commander must make of it, and how that is told."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -83,6 +83,18 @@ def _chaos(kind: str, amount: str, value: float, seconds: float) -> Injury:
     return Injury(f"/chaos/{kind}", {amount: value, "duration_seconds": seconds, "reason": "commander demo"})
 
 
+_HELD_BACK = Plot(
+    story="Deployment 101 fails, and the policy holds the rollback back.",
+    injuries=(Injury("/demo/trigger-incident"),),
+    opens_as=Severity.P0,
+    outcome=Outcome.ESCALATED,
+    action=ActionTaken.ESCALATE,
+    paged=True,
+    chatted=True,
+    activations=0,
+    max_looks=5,
+)
+
 PLOTS: Mapping[Scenario, Plot] = {
     Scenario.BAD_DEPLOY: Plot(
         story="Deployment 101 goes live and fails. It explains the onset, so it is rolled back.",
@@ -108,28 +120,14 @@ PLOTS: Mapping[Scenario, Plot] = {
         activations=2,
         max_looks=8,
     ),
-    Scenario.FROZEN: Plot(
+    Scenario.FROZEN: replace(
+        _HELD_BACK,
         story="Deployment 101 fails in a freeze window: nothing is rolled back, and a person is paged with the reason.",
-        injuries=(Injury("/demo/trigger-incident"),),
-        opens_as=Severity.P0,
-        outcome=Outcome.ESCALATED,
-        action=ActionTaken.ESCALATE,
-        paged=True,
-        chatted=True,
-        activations=0,
-        max_looks=5,
         frozen=True,
     ),
-    Scenario.SHADOW: Plot(
+    Scenario.SHADOW: replace(
+        _HELD_BACK,
         story="Deployment 101 fails, and the mode is shadow: the commander says what it would do, and pages.",
-        injuries=(Injury("/demo/trigger-incident"),),
-        opens_as=Severity.P0,
-        outcome=Outcome.ESCALATED,
-        action=ActionTaken.ESCALATE,
-        paged=True,
-        chatted=True,
-        activations=0,
-        max_looks=5,
         mode=Mode.SHADOW,
     ),
     Scenario.P1: Plot(
