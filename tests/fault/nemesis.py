@@ -38,7 +38,8 @@ class Nemesis:
         self._world = world
         self._random = random
         self.done: Counter[str] = Counter()
-        self._kinds: Mapping[str, tuple[int, Callable[[], Awaitable[None]]]] = {
+        self._calls: dict[str, int] = {}
+        self._kinds: Mapping[str, tuple[int, Callable[[], Awaitable[bool]]]] = {
             "cut replies": (3, self._cut),
             "resets": (3, self._reset),
             "5xx": (3, self._failing),
@@ -67,38 +68,46 @@ class Nemesis:
             await asyncio.sleep(_TICK_SECONDS)
             if self._random.random() < _CHANCE:
                 name = self._random.choices(names, weights)[0]
-                self.done[name] += 1
-                await self._kinds[name][1]()
+                if await self._kinds[name][1]():
+                    self.done[name] += 1
 
-    async def _cut(self) -> None:
-        await self._fault(FaultKind.RESET, when=Moment.AFTER)
+    async def _cut(self) -> bool:
+        return await self._fault(FaultKind.RESET, when=Moment.AFTER)
 
-    async def _reset(self) -> None:
-        await self._fault(FaultKind.RESET)
+    async def _reset(self) -> bool:
+        return await self._fault(FaultKind.RESET)
 
-    async def _failing(self) -> None:
+    async def _failing(self) -> bool:
         moment = self._random.choice(list(Moment))
-        await self._fault(FaultKind.STATUS, status=self._random.choice((500, 502, 503)), body=_SAYS, when=moment)
+        return await self._fault(FaultKind.STATUS, status=self._random.choice((500, 502, 503)), body=_SAYS, when=moment)
 
-    async def _limited(self) -> None:
-        await self._fault(FaultKind.STATUS, status=429, body=_SAYS, headers={"Retry-After": "1"})
+    async def _limited(self) -> bool:
+        return await self._fault(FaultKind.STATUS, status=429, body=_SAYS, headers={"Retry-After": "1"})
 
-    async def _fault(self, kind: FaultKind, **more: object) -> None:
+    async def _fault(self, kind: FaultKind, **more: object) -> bool:
+        """Spoils the next call; not while the last spoilt one is still to come, or they would pile up without end."""
         method = self._random.choice(_METHODS)
+        calls = sum(each.method == method for each in (await self._world.github.control.journal()).requests)
+        if calls == self._calls.get(method):
+            return False
+        self._calls[method] = calls
         fault = Fault.model_validate({"method": method, "path": "", "kind": kind, **more})
         await self._world.github.control.faults(fault)
+        return True
 
-    async def _lost(self) -> None:
-        await self._for_a_while(self._world.github.toxics.limit_data(0))
+    async def _lost(self) -> bool:
+        return await self._for_a_while(self._world.github.toxics.limit_data(0))
 
-    async def _slow(self) -> None:
-        await self._for_a_while(self._world.github.toxics.latency(self._random.randint(50, 800)))
+    async def _slow(self) -> bool:
+        return await self._for_a_while(self._world.github.toxics.latency(self._random.randint(50, 800)))
 
-    async def _for_a_while(self, begun: Awaitable[str]) -> None:
+    async def _for_a_while(self, begun: Awaitable[str]) -> bool:
         await begun
         await asyncio.sleep(self._random.uniform(*_LASTS_SECONDS))
         await self._world.github.toxics.clear()
+        return True
 
-    async def _kill(self) -> None:
+    async def _kill(self) -> bool:
         await self._world.stack.kill("worker")
         await self._world.stack.start_worker()
+        return True
