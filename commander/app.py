@@ -301,7 +301,7 @@ def stop(
 
 async def _stop(pulled: Stop) -> int:
     settings, console = load_settings(), _console()
-    if pulled.service:
+    if pulled.service or pulled.environment:
         _known(pulled, load_registry(settings))
     async with _store(settings) as store:
         await store.stop(pulled)
@@ -316,10 +316,13 @@ async def _stop(pulled: Stop) -> int:
 
 
 def _known(pulled: Stop, registry: ServiceRegistry) -> None:
-    """A misspelt service would stop nothing, so it is refused."""
+    """A misspelt service or environment would stop nothing, so it is refused."""
     if not any(pulled.covers(each.environment, each.name) for each in registry.service):
         known = ", ".join(sorted(f"{each.name} ({each.environment})" for each in registry.service))
-        raise PermanentError(pulled.service, f"the registry has no such service there; known: {known}")
+        raise PermanentError(
+            " ".join(part for part in (pulled.service, pulled.environment) if part),
+            f"the registry has no such service there; known: {known}",
+        )
 
 
 @app.command()

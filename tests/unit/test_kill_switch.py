@@ -50,10 +50,11 @@ def test_without_a_service_everything_stops(home: Path) -> None:
     assert [each.covers("staging", "anything") for each in pulled(home)] == [True]
 
 
-def test_a_misspelt_service_is_refused_since_it_would_stop_nothing(
-    home: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("scope", [["paymnet-api"], ["--environment", "prodution"]])
+def test_a_misspelt_scope_is_refused_since_it_would_stop_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str], scope: list[str]
 ) -> None:
-    assert run(["stop", "paymnet-api"]) == 2
+    assert run(["stop", *scope]) == 2
     assert "the registry has no such service there; known: payment-api (production)" in capsys.readouterr().err
     assert pulled(home) == ()
 
