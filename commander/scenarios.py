@@ -84,7 +84,7 @@ def _chaos(kind: str, amount: str, value: float, seconds: float) -> Injury:
 
 
 _HELD_BACK = Plot(
-    story="Deployment 101 fails, and the policy holds the rollback back.",
+    story="Deployment 101 fails, and nothing is rolled back.",
     injuries=(Injury("/demo/trigger-incident"),),
     opens_as=Severity.P0,
     outcome=Outcome.ESCALATED,
@@ -160,16 +160,10 @@ PLOTS: Mapping[Scenario, Plot] = {
         chatted=True,
         activations=0,
     ),
-    Scenario.NO_CULPRIT: Plot(
+    Scenario.NO_CULPRIT: replace(
+        _HELD_BACK,
         story="A P0 without a recent deployment, which does not pass: a person is paged, nothing is rolled back.",
         injuries=(_chaos("errors", "error_rate_percent", 18, 600), _chaos("cpu", "cpu_percent", 95, 600)),
-        opens_as=Severity.P0,
-        outcome=Outcome.ESCALATED,
-        action=ActionTaken.ESCALATE,
-        paged=True,
-        chatted=True,
-        activations=0,
-        max_looks=5,
     ),
     Scenario.HEALTHY: Plot(
         story="Nothing is wrong: no model is asked, nobody is told, a NO_INCIDENT record is kept.",

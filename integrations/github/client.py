@@ -142,7 +142,7 @@ def parsed(model: type[_Model], body: JsonValue, what: str) -> _Model:
 
 def parsed_list(model: type[_Model], body: JsonValue, what: str) -> list[_Model]:
     """`body` as a list of `model`; raises as `parsed` does."""
-    adapter: TypeAdapter[list[_Model]] = TypeAdapter(list[model])  # type: ignore[valid-type]
+    adapter: TypeAdapter[list[_Model]] = TypeAdapter(list[model])  # type: ignore[valid-type]  # a list of whichever model it is
     return _validated(adapter, body, what)
 
 

@@ -103,7 +103,7 @@ async def test_after_a_rollback_the_jobs_own_deployment_is_not_taken_for_live(de
 async def test_a_run_is_adopted_whatever_the_dispatch_is_answered_with(
     anyhow: Desk, github_chain: GitHubChain, order: RollbackOrder, reply: str, version: str
 ) -> None:
-    await anyhow.control.behave(run_s=0.02, reply=reply, list_lag_s=0.3)  # type: ignore[arg-type]
+    await anyhow.control.behave(run_s=0.02, reply=reply, list_lag_s=0.3)  # type: ignore[arg-type]  # the case's own words
     async with build_client(PATIENT) as client:
         # Prism lets no malformed reply through.
         url = github_chain.direct_url if reply == "malformed" else github_chain.url
@@ -195,7 +195,7 @@ async def test_a_run_that_has_begun_is_not_called_off(desk: Desk, order: Rollbac
 async def test_an_order_that_the_token_may_not_give_is_refused_in_words(
     desk: Desk, order: RollbackOrder, wishes: dict[str, object]
 ) -> None:
-    await desk.control.behave(**wishes)  # type: ignore[arg-type]
+    await desk.control.behave(**wishes)  # type: ignore[arg-type]  # the case's own words
 
     run = await desk.rollback.start(order, inf)
 
@@ -251,7 +251,7 @@ async def test_the_inspection_finds_everything_in_order(desk: Desk) -> None:
     ],
 )
 async def test_the_inspection_finds_what_is_wrong(desk: Desk, wishes: dict[str, object], subject: str) -> None:
-    await desk.control.behave(**wishes)  # type: ignore[arg-type]
+    await desk.control.behave(**wishes)  # type: ignore[arg-type]  # the case's own words
 
     found = {each.subject: each for each in await inspect_rollback(desk.github, desk.endpoint)}
 

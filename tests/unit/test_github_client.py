@@ -20,7 +20,7 @@ SECRET = "ghp_" + "s3cret" * 6
 
 def _refused(status: int, body: object = None, **headers: str) -> IntegrationError:
     named = httpx.Headers({name.replace("_", "-"): value for name, value in headers.items()})
-    return refusal(Reply(status, body, headers=named), NEED, NOW)  # type: ignore[arg-type]
+    return refusal(Reply(status, body, headers=named), NEED, NOW)  # type: ignore[arg-type]  # any JSON is the point
 
 
 async def test_every_request_says_who_asks_and_which_version_it_speaks() -> None:
@@ -131,7 +131,7 @@ def test_a_missing_permission_is_named_as_github_names_it() -> None:
     ],
 )
 def test_what_github_says_is_short_clean_and_holds_no_secret(body: object, said: str) -> None:
-    assert message(Reply(422, body)) == said  # type: ignore[arg-type]
+    assert message(Reply(422, body)) == said  # type: ignore[arg-type]  # any JSON is the point
 
 
 @given(
@@ -143,7 +143,7 @@ def test_what_github_says_is_short_clean_and_holds_no_secret(body: object, said:
     ),
 )
 def test_no_refusal_is_unreadable_and_no_wait_is_endless(status: int, body: object, headers: dict[str, str]) -> None:
-    error = refusal(Reply(status, body, headers=httpx.Headers(headers)), NEED, NOW)  # type: ignore[arg-type]
+    error = refusal(Reply(status, body, headers=httpx.Headers(headers)), NEED, NOW)  # type: ignore[arg-type]  # any JSON is the point
 
     assert error.problem.isprintable()
     assert not isinstance(error, TransientError) or (error.retry_after or timedelta(0)) <= MAX_WAIT
@@ -231,9 +231,9 @@ class _Thing(BaseModel):
 @pytest.mark.parametrize("body", [None, [], {"id": "s3cret"}, {"id": 1}, {"id": 1, "at": "s3cret"}])
 def test_an_answer_of_another_shape_is_an_error_that_repeats_none_of_it(body: object) -> None:
     with pytest.raises(PermanentError, match=r"^github: the answer about a thing: ") as raised:
-        parsed(_Thing, body, "a thing")  # type: ignore[arg-type]
+        parsed(_Thing, body, "a thing")  # type: ignore[arg-type]  # any JSON is the point
     with pytest.raises(PermanentError):
-        parsed_list(_Thing, [body], "a thing")  # type: ignore[list-item]
+        parsed_list(_Thing, [body], "a thing")  # type: ignore[list-item]  # any JSON is the point
 
     assert "s3cret" not in str(raised.value)
     assert raised.value.__cause__ is None
@@ -242,7 +242,7 @@ def test_an_answer_of_another_shape_is_an_error_that_repeats_none_of_it(body: ob
 def test_what_github_adds_is_left_out() -> None:
     body = {"id": 1, "at": "2026-11-24T14:00:00Z", "new": True}
 
-    assert parsed(_Thing, body, "a thing") == _Thing(id=1, at=datetime(2026, 11, 24, 14, tzinfo=UTC))  # type: ignore[arg-type]
+    assert parsed(_Thing, body, "a thing") == _Thing(id=1, at=datetime(2026, 11, 24, 14, tzinfo=UTC))  # type: ignore[arg-type]  # any JSON is the point
 
 
 def test_a_connection_has_a_clock_of_its_own() -> None:

@@ -377,7 +377,7 @@ async def test_a_list_that_cannot_be_read_is_not_an_empty_one(
 async def test_a_run_is_where_githubs_words_say(
     script: Script, status: str | None, conclusion: str | None, state: RunState, detail: str
 ) -> None:
-    script.say("GET", RUN, _run(status=status, conclusion=conclusion, run_attempt=3))  # type: ignore[arg-type]
+    script.say("GET", RUN, _run(status=status, conclusion=conclusion, run_attempt=3))  # type: ignore[arg-type]  # any word is the point
     before = builders.run(RunState.PENDING, correlation_id="ic-1", run_id=7, asked_at=NOW)
 
     run = await _target(script).look(ORDER, before)

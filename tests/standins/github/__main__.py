@@ -15,7 +15,7 @@ _GRACE_SECONDS = 1  # for calls that a fault leaves hanging
 class _Protocol(H11Protocol):
     """Lets the application get at the connection, which it must for a reset."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's annotation
         super().connection_made(transport)
         self.app_state = {**self.app_state, TRANSPORT: transport}
 
