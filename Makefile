@@ -10,7 +10,7 @@ help:  ## list the targets
 .venv/.installed: requirements-dev.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] < (3, 14) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; set PYTHON=python3.x")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -31,7 +31,7 @@ soak: .venv/.installed  ## five minutes of incidents under random faults; .ci/ru
 	SOAK_SECONDS=300 $(BIN)/python -m pytest tests/fault/test_soak.py -q
 
 .PHONY: standins
-standins:  ## install what tests run against and others wrote: aimock, Prism, Toxiproxy, actionlint (npm and Go)
+standins:  ## install what tests run with and others wrote: aimock, Prism, Toxiproxy, axe-core, Chromium and others
 	tests/standins/install
 
 .PHONY: check
@@ -50,6 +50,10 @@ bench: .venv/.installed  ## what the durability costs, as ratios in one run
 .PHONY: histories
 histories: .venv/.installed  ## record the replay histories anew, after a deliberate change of the workflow's order
 	$(BIN)/python -m tests.replay.record
+
+.PHONY: screenshots
+screenshots: .venv/.installed  ## the pictures that README shows, taken anew in Chromium
+	$(BIN)/python -m tests.e2e.screenshots
 
 .PHONY: lock
 lock: .venv/.installed  ## rewrite the hashed locks from pyproject.toml; UPGRADE=1 takes newer versions
