@@ -27,6 +27,21 @@ class PermanentError(IntegrationError):
     """Trying again changes nothing: refused, unknown, misconfigured."""
 
 
+class NotOpenError(PermanentError):
+    """The incident has closed, or there never was one."""
+
+
+class RefusedError(PermanentError):
+    """The incident does not take what it was told."""
+
+    def __init__(self, problem: str, errors: tuple[str, ...] = (), *, awaited: bool) -> None:
+        super().__init__("incident", problem)
+        self.errors = errors
+        """One line for each field that does not validate; empty: it is not about fields."""
+        self.awaited = awaited
+        """Whether such an answer is awaited at all."""
+
+
 class UnknownServiceError(PermanentError):
     """The registry of services holds no such service in that environment."""
 

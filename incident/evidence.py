@@ -228,6 +228,19 @@ class Evidence(Fact):
             for item in items
         )
 
+    def describe(self, item_id: str) -> str:
+        """What is known of the item of that id, on one line."""
+        known = {
+            **{each.id: each.metric.show(each.value) for each in self.metrics.readings},
+            **{each.id: f"{each.level} {each.message}" for each in self.logs.lines},
+            **{
+                each.id: f"{each.state} since {each.started_at:%H:%M:%SZ}: {each.summary}"
+                for each in self.alerts.alerts
+            },
+            **{each.id: f"{each.revision} {each.message}".rstrip() for each in self.deployments.deployments},
+        }
+        return known.get(item_id, "not among the evidence")
+
     @property
     def onset(self) -> Moment:
         """When the trouble began, as far as can be told: the start of the oldest firing alert, or the look itself."""

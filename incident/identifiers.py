@@ -54,3 +54,8 @@ def correlation_id(incident_id: str, action: str, ordinal: int = 1) -> str:
 def page_key(incident_id: str) -> str:
     """The pager's deduplication key: one page for one incident, however often it is sent."""
     return f"ic/{incident_id}"
+
+
+def escalation_key(incident_id: str, ordinal: int) -> str:
+    """The key of the incident's `ordinal`-th escalation, from 1: a page that somebody acknowledged stays silent."""
+    return f"{page_key(incident_id)}/escalation-{ordinal}"

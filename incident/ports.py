@@ -9,7 +9,8 @@ from typing import Protocol
 from incident.analysis import Analysis, Case
 from incident.evidence import AlertsReport, DeploymentsReport, LogsReport, MetricsReport
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RollbackOrder, RollbackRun, RunState, Stop
-from incident.messages import ChatMessage, Page
+from incident.messages import Change, ChatMessage, Page
+from incident.search import Found, Wanted
 from incident.snapshot import Snapshot
 
 
@@ -122,8 +123,12 @@ class Analyst(Protocol):
 class Chat(Protocol):
     """A channel where people read."""
 
-    async def post(self, message: ChatMessage) -> None:
-        """Posts `message`."""
+    async def post(self, message: ChatMessage) -> str:
+        """Posts `message`, or changes the one that stands where it says; where it stands now.
+
+        Empty: this chat cannot change a message or put one under another; then those that would are not sent. A key
+        that was posted before is not posted twice, where the message says `again` and the chat can look for it.
+        """
         ...
 
 
@@ -136,6 +141,10 @@ class Pager(Protocol):
 
     async def resolve(self, key: str) -> None:
         """Closes the page of that key."""
+        ...
+
+    async def record_change(self, change: Change) -> None:
+        """Shows `change` beside the service's pages; nobody is woken, and a second time it is shown twice."""
         ...
 
 
@@ -152,6 +161,18 @@ class SnapshotStore(Protocol):
 
     async def newest(self, limit: int) -> tuple[Snapshot, ...]:
         """The newest snapshots, newest first, at most `limit`."""
+        ...
+
+
+class IncidentArchive(Protocol):
+    """Finds the records of closed incidents."""
+
+    async def load(self, incident_id: str) -> Snapshot | None:
+        """The snapshot of that incident, or `None`."""
+        ...
+
+    async def search(self, wanted: Wanted) -> Found:
+        """Those that are wanted, newest first."""
         ...
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from incident.errors import PermanentError, TransientError
-from incident.messages import ChatMessage, MessageField, Page
+from incident.messages import Change, ChatMessage, MessageField, Page
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's control, format, surrogate and line-separator characters: they steer terminals and hide or reorder text."""
@@ -18,10 +18,12 @@ class ConsoleChat:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
 
-    async def post(self, message: ChatMessage) -> None:
-        """Writes `message`."""
-        title = f"{message.kind}: {message.title}"
-        _write(self._stream, title, (MessageField(label="Incident", text=message.incident_id), *message.fields))
+    async def post(self, message: ChatMessage) -> str:
+        """Writes `message`; what is written cannot be changed."""
+        incident = MessageField(label="Incident", text=message.incident_id)
+        status = (MessageField(label="Status", text=message.status),) if message.status else ()
+        _write(self._stream, f"{message.kind}: {message.title}", (incident, *status, *message.fields, *message.said))
+        return ""
 
 
 class ConsolePager:
@@ -37,6 +39,10 @@ class ConsolePager:
     async def resolve(self, key: str) -> None:
         """Writes that the page of that key is closed."""
         _write(self._stream, f"page {key}: resolved", ())
+
+    async def record_change(self, change: Change) -> None:
+        """Writes `change`."""
+        _write(self._stream, f"change: {change.summary}", change.details)
 
 
 def _write(stream: TextIO, title: str, fields: Iterable[MessageField]) -> None:

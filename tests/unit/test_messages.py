@@ -3,21 +3,11 @@ import pytest
 from incident.evidence import SourceState
 from incident.gate import Course, Verdict
 from incident.ledger import RunState
-from incident.messages import (
-    ChatKind,
-    ChatMessage,
-    MessageField,
-    Page,
-    alert,
-    intention,
-    page,
-    question,
-    report,
-    review,
-)
+from incident.messages import Ask, ChatKind, ChatMessage, Claim, MessageField, Page
 from incident.policy import RecoveryLimits
 from incident.recovery import classify
 from incident.severity import Severity
+from incident.wording import alert, change, details, instead, intention, page, question, refused, report, review
 from tests.builders import (
     INCIDENT_ID,
     NOW,
@@ -86,15 +76,59 @@ def test_the_alert_says_what_was_measured_and_what_happens() -> None:
     assert shown["Latency"] == "p95 850ms, p99 1200ms"
     assert shown["Deployment"] == "101 (abc101), live since 2026-11-24 13:50:00Z: release 101"
     assert shown["Action"] == "rolling back deployment 101 to 100"
-    assert shown["Confidence"] == "0.92"
+    assert shown["Confidence"] == "0.92, as the analyst puts it"
     assert "Not seen" not in shown
     assert "Because" not in shown
 
 
-def test_the_alert_marks_what_the_analyst_says_as_the_analysts() -> None:
-    shown = fields(the_alert())
-    said = {label for label, text in shown.items() if text in {decision().summary, decision().root_cause_hypothesis}}
-    assert said == {"Analyst (openai) says", "Analyst (openai) suspects"}
+def test_the_alert_keeps_what_the_analyst_says_apart_from_what_was_measured() -> None:
+    message = the_alert()
+    assert {each.label: each.text for each in message.claims} == {
+        "Analyst (openai) says": decision().summary,
+        "Analyst (openai) suspects": decision().root_cause_hypothesis,
+    }
+    assert {each.cites for each in message.claims} == {("metric:error_rate", "deployment:101")}
+    assert not {decision().summary, decision().root_cause_hypothesis} & set(fields(message).values())
+
+
+def test_an_incident_has_one_card() -> None:
+    assert the_alert().key == the_alert(metrics=metrics()).key == f"{INCIDENT_ID}/card"
+
+
+def test_the_details_hold_every_finding_and_what_is_known_of_each_citation() -> None:
+    seen = degraded_evidence()
+    message = details(
+        INCIDENT_ID, seen, analysis(decision=decision(evidence_ids=("metric:error_rate", "log:77"))), ASK, 2
+    )
+    shown = fields(message)
+    assert message.kind is ChatKind.DETAILS
+    assert set(shown) == {each.rule for each in ASK.findings} | {"Cited"}
+    assert shown["confidence"] == "refused: confidence 0.75, the policy wants 0.80"
+    assert shown["Cited"] == "metric:error_rate: 15.5%\nlog:77: not among the evidence"
+
+
+def test_a_refused_answer_says_whose_and_why() -> None:
+    assert refused(INCIDENT_ID, "slack:T1/U1", "approve", "too late").title == (
+        "The answer of slack:T1/U1 (approve) was not taken: too late"
+    )
+
+
+def test_a_page_that_stands_in_the_chat_says_why_nobody_was_paged() -> None:
+    sent = page(INCIDENT_ID, degraded_evidence(), Severity.P0, "refused", "no approver")
+    message = instead(sent, "pagerduty: HTTP 500")
+    assert (message.kind, message.key, message.title) == (ChatKind.PAGE, sent.key, sent.summary)
+    assert fields(message)["Nobody could be paged"] == "pagerduty: HTTP 500"
+
+
+def test_an_escalation_is_another_page() -> None:
+    first, second = (page(INCIDENT_ID, degraded_evidence(), Severity.P0, "x", "y", number) for number in (1, 2))
+    assert (first.key, second.key) == (f"ic/{INCIDENT_ID}/escalation-1", f"ic/{INCIDENT_ID}/escalation-2")
+
+
+def test_a_rollback_is_a_change_of_its_service() -> None:
+    shown = change(order(), run(RunState.SUCCEEDED, url="https://github.example/runs/7"), NOW)
+    assert shown.summary == "rollback of payment-api (production): deployment 101 → 100"
+    assert (shown.at, shown.url) == (NOW, "https://github.example/runs/7")
 
 
 def test_the_alert_says_unknown_and_what_was_not_seen() -> None:
@@ -121,15 +155,18 @@ def test_a_message_reads_as_text_line_by_line() -> None:
         kind=ChatKind.ALERT, incident_id=INCIDENT_ID, title="Title", fields=(MessageField(label="A", text="b"),)
     )
     assert message.text == "Title\nA: b"
+    said = Claim(label="C", text="d", cites=("log:1", "log:2"))
+    more = message.model_copy(update={"status": "by now", "claims": (said,)})
+    assert more.text == "Title\nby now\nA: b\nC: d [log:1, log:2]"
 
 
 def test_the_question_says_what_why_and_how_to_answer() -> None:
-    message = question(INCIDENT_ID, degraded_evidence(), ASK, "f" * 64, "14:02 UTC")
+    message = question(INCIDENT_ID, degraded_evidence(), ASK, Ask(digest="f" * 64, deadline=NOW), 1)
     shown = fields(message)
     assert message.kind is ChatKind.QUESTION
     assert message.title == "P0 payment-api (production): roll back deployment 101 to 100?"
     assert shown["Because"] == "confidence: confidence 0.75, the policy wants 0.80"
-    assert shown["Answer"] == f"commander approve {INCIDENT_ID} (or deny), before 14:02 UTC"
+    assert shown["Answer"] == f"commander approve {INCIDENT_ID} (or deny), before {NOW:%Y-%m-%d %H:%M:%SZ}"
     assert shown["Digest"] == "f" * 12
 
 
