@@ -35,8 +35,9 @@ from incident.ledger import (
     Stop,
     objections,
 )
-from incident.messages import ChatMessage, Page
+from incident.messages import Change, ChatMessage, Page
 from incident.ports import Service
+from incident.search import Found, Place, Wanted
 from incident.snapshot import Snapshot
 from tests import builders
 
@@ -345,17 +346,37 @@ class FakeAnalyst:
 
 
 class FakeChat:
-    """Keeps what is posted; raises its `failures` first, one for each post, and `error`, while it is set, always."""
+    """Keeps what is posted; raises its `failures` first, one for each post, and `error`, while it is set, always.
 
-    def __init__(self, *failures: Exception, error: Exception | None = None) -> None:
+    Args:
+        failures: raised by the next posts, one each.
+        error: raised by every post while it is set.
+        places: whether a message has a place, where it can be changed and have others under it.
+    """
+
+    def __init__(self, *failures: Exception, error: Exception | None = None, places: bool = False) -> None:
         self.failures = list(failures)
         self.error = error
+        self.places = places
         self.posted: list[ChatMessage] = []
+        """Every message and every change, in order."""
 
-    async def post(self, message: ChatMessage) -> None:
-        """Keeps `message`."""
+    async def post(self, message: ChatMessage) -> str:
+        """Keeps `message`; where it stands, if messages have places."""
         _raise_next(self.failures, self.error)
+        known = [
+            place for place, each in self.shown.items() if message.again and message.key and each.key == message.key
+        ]
+        if known:
+            return known[0]
         self.posted.append(message)
+        return (message.stands or f"C1/{len(self.posted)}") if self.places else ""
+
+    @property
+    def shown(self) -> Mapping[str, ChatMessage]:
+        """What stands in the channel now, by place."""
+        places = ((each.stands or f"C1/{number}", each) for number, each in enumerate(self.posted, start=1))
+        return dict(places) if self.places else {}
 
 
 class FakePager:
@@ -367,6 +388,7 @@ class FakePager:
         self.sent: list[Page] = []
         self.open: dict[str, Page] = {}
         self.resolved: list[str] = []
+        self.changes: list[Change] = []
 
     async def page(self, page: Page) -> None:
         """Opens `page`; the same key again is the same page."""
@@ -379,6 +401,11 @@ class FakePager:
         _raise_next(self.failures, self.error)
         self.open.pop(key, None)
         self.resolved.append(key)
+
+    async def record_change(self, change: Change) -> None:
+        """Keeps `change`."""
+        _raise_next(self.failures, self.error)
+        self.changes.append(change)
 
 
 class InMemoryStore:
@@ -407,6 +434,13 @@ class InMemoryStore:
         self._may("newest")
         ordered = sorted(self.snapshots.values(), key=lambda each: (each.opened_at, each.incident_id), reverse=True)
         return tuple(ordered[: max(limit, 0)])
+
+    async def search(self, wanted: Wanted) -> Found:
+        """Those that are wanted, newest first."""
+        self._may("search")
+        found = [each for each in await self.newest(len(self.snapshots)) if wanted.holds(each)]
+        page = tuple(found[: wanted.limit])
+        return Found(snapshots=page, next=Place.of(page[-1]) if len(page) == wanted.limit else None)
 
     async def entry(self, correlation_id: str) -> Remediation | None:
         """The entry of that correlation id, or `None`."""

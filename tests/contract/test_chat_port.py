@@ -2,17 +2,23 @@
 
 import io
 import unicodedata
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+from pydantic import SecretStr
 
 from incident.errors import IntegrationError, PermanentError, TransientError
-from incident.messages import ChatKind, ChatMessage, MessageField, Page
+from incident.messages import Change, ChatKind, ChatMessage, MessageField, Page
 from incident.ports import Chat, Pager
 from incident.severity import Severity
 from integrations.console import ConsoleChat, ConsolePager
+from integrations.http import HttpSettings, build_client
+from integrations.pagerduty import PagerDutyPager, PagerDutySettings
+from integrations.slack import SlackChat
 from tests import builders
 from tests.fakes import FakeChat, FakePager
+from tests.standins.pagerduty import running_pagerduty
+from tests.standins.slack import running_slack
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31mred\u202egnp\u2028●\n  Incident: forged\r\x00"
 
@@ -48,19 +54,43 @@ def _closed() -> io.StringIO:
     return stream
 
 
-@pytest.fixture(params=["fake", "console"])
-def chat(request: pytest.FixtureRequest) -> tuple[Chat, Callable[[], int]]:
+@pytest.fixture(params=["fake", "console", "slack"])
+async def chat(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Chat, Callable[[], int]]]:
     """A chat, and how many messages it holds."""
     if request.param == "fake":
         fake = FakeChat()
-        return fake, lambda: len(fake.posted)
-    stream = io.StringIO()
-    return ConsoleChat(stream), lambda: stream.getvalue().count("\n\n")
+        yield fake, lambda: len(fake.posted)
+    elif request.param == "console":
+        stream = io.StringIO()
+        yield ConsoleChat(stream), lambda: stream.getvalue().count("\n\n")
+    else:
+        with running_slack() as slack:
+            channel = SlackChat(slack.settings())
+            yield channel, lambda: slack.posts
+            await channel.close()
 
 
-@pytest.fixture(params=["fake", "console"])
-def pager(request: pytest.FixtureRequest) -> Pager:
-    return FakePager() if request.param == "fake" else ConsolePager(io.StringIO())
+@pytest.fixture(params=["with places", "slack"])
+async def placed(request: pytest.FixtureRequest) -> AsyncIterator[Chat]:
+    """A chat whose messages have places."""
+    if request.param == "slack":
+        with running_slack() as slack:
+            channel = SlackChat(slack.settings())
+            yield channel
+            await channel.close()
+    else:
+        yield FakeChat(places=True)
+
+
+@pytest.fixture(params=["fake", "console", "pagerduty"])
+async def pager(request: pytest.FixtureRequest) -> AsyncIterator[Pager]:
+    if request.param == "pagerduty":
+        with running_pagerduty() as pagerduty:
+            key = SecretStr(pagerduty.routing_key)
+            async with build_client(HttpSettings()) as client:
+                yield PagerDutyPager(client, PagerDutySettings(routing_key=key, events_url=pagerduty.url))
+    else:
+        yield FakePager() if request.param == "fake" else ConsolePager(io.StringIO())
 
 
 async def test_every_post_is_one_message(chat: tuple[Chat, Callable[[], int]]) -> None:
@@ -70,6 +100,33 @@ async def test_every_post_is_one_message(chat: tuple[Chat, Callable[[], int]]) -
         await channel.post(_message(kind=kind))
 
     assert count() == len(ChatKind)
+
+
+async def test_a_message_stands_where_it_was_posted_and_is_changed_there(placed: Chat) -> None:
+    card, question = await placed.post(_message(key="card")), await placed.post(_message(key="question"))
+    assert card
+    assert card != question
+    changed = _message(key="card", status="by now", stands=card)
+    assert await placed.post(changed) == card
+    assert await placed.post(_message(kind=ChatKind.NOTE, thread=card)) not in {card, question}
+
+
+async def test_a_key_that_may_have_been_posted_is_looked_for(placed: Chat) -> None:
+    place = await placed.post(_message(key="card"))
+    assert await placed.post(_message(key="card", again=True)) == place
+    assert await placed.post(_message(key="other", again=True)) != place
+
+
+async def test_a_change_is_shown_and_opens_nothing(pager: Pager) -> None:
+    change = Change(
+        incident_id=builders.INCIDENT_ID,
+        summary="rollback of payment-api",
+        service=builders.SERVICE,
+        environment=builders.ENVIRONMENT,
+        at=builders.NOW,
+    )
+    await pager.record_change(change)
+    await pager.record_change(change)
 
 
 async def test_the_same_page_may_be_sent_again_and_closed_twice(pager: Pager) -> None:
