@@ -2,7 +2,7 @@
 
 from temporalio import activity
 
-from incident.messages import ChatMessage, Page
+from incident.messages import Change, ChatMessage, Page
 from incident.model import Fact
 from incident.ports import Chat, Pager
 
@@ -22,14 +22,15 @@ class Notify:
         self._pager = pager
 
     @activity.defn(name="notify.chat")
-    async def chat(self, message: ChatMessage) -> None:
-        """Posts `message`.
+    async def chat(self, message: ChatMessage) -> str:
+        """Posts or changes `message`; where it stands now. An attempt before this one may have posted it.
 
         Raises:
             TransientError: the chat could not be reached.
             PermanentError: the chat refuses it.
         """
-        await self._chat.post(message)
+        again = message.again or (activity.in_activity() and activity.info().attempt > 1)
+        return await self._chat.post(message.model_copy(update={"again": again}))
 
     @activity.defn(name="notify.page")
     async def page(self, page: Page) -> None:
@@ -50,3 +51,13 @@ class Notify:
             PermanentError: the pager refuses it.
         """
         await self._pager.resolve(order.key)
+
+    @activity.defn(name="notify.change")
+    async def change(self, change: Change) -> None:
+        """Shows `change` beside the pages; a retry after a lost answer may show it twice, and wakes nobody.
+
+        Raises:
+            TransientError: the pager could not be reached.
+            PermanentError: the pager refuses it.
+        """
+        await self._pager.record_change(change)

@@ -16,6 +16,11 @@ from incident.model import EnvironmentName, Fact, Moment, ServiceName
 from incident.policy import Policy
 from incident.recovery import Look, Recovery
 
+_NAMES_HEARD = 20
+"""Alert names that an incident remembers: more of them say nothing new."""
+_NAME = 100
+"""Characters kept of one."""
+
 
 class Stage(StrEnum):
     """Where an incident is."""
@@ -39,8 +44,28 @@ class Trigger(Fact):
         default="", description="unique to the request, so that it can tell whether it started the run"
     )
     execution_id: str = Field(default="", description="Kestra's execution, where there is one")
+    by: str = Field(default="", description="the person who asked, as the way in knows them; empty: no person")
     reason: str = ""
     chaos_mode: bool = Field(default=False, description="whether chaos was injected on purpose")
+
+
+class Heard(Fact):
+    """What alerts said while the incident was open, each of them once or a thousand times."""
+
+    notices: int = Field(default=0, ge=0, description="messages that came")
+    alerts: tuple[str, ...] = Field(default=(), description="names of what fired, in the order they came; capped")
+    left_out: int = Field(default=0, ge=0, description="alerts that the senders said they left out")
+    firing: bool = Field(default=False, description="whether the last message said that something fires")
+    last_at: Moment | None = None
+
+
+class AlertNotice(Fact):
+    """What one message of an alert manager says of one service."""
+
+    source: str = Field(max_length=32)
+    firing: tuple[str, ...] = Field(default=(), max_length=500, description="names of the alerts that fire")
+    resolved: tuple[str, ...] = Field(default=(), max_length=500, description="names of those that no longer do")
+    left_out: int = Field(default=0, ge=0, description="alerts that the sender left out")
 
 
 class Proposal(Fact):
@@ -57,8 +82,8 @@ class Proposal(Fact):
 class Approval(Fact):
     """What a person answered."""
 
-    digest: str
-    approver: str
+    digest: str = Field(description="of exactly what was proposed")
+    approver: str = Field(description="who answered, as the way in knows them: ada, slack:T024/U061")
     approved: bool
     note: str = ""
     at: Moment
@@ -125,7 +150,8 @@ class Dossier(BaseModel):
     analysis: Analysis | None = None
     verdict: Verdict | None = None
     proposal: Proposal | None = None
-    approval: Approval | None = None
+    approval: Approval | None = Field(default=None, description="the answer that decided; null: none has yet")
+    approvals: list[Approval] = Field(default_factory=list, description="every answer that was taken, oldest first")
     remediation: RemediationRecord | None = None
     undo: RemediationRecord | None = Field(default=None, description="the undoing of a rollback that made it worse")
     stopped: Stop | None = Field(default=None, description="the kill switch, pulled while the incident ran")
@@ -134,32 +160,70 @@ class Dossier(BaseModel):
     looks: list[Look] = Field(default_factory=list)
     recovery: Recovery | None = None
     notifications: list[Notification] = Field(default_factory=list)
+    unreached: str = Field(default="", description="why nobody could be told, while that is so; empty: somebody was")
+    heard: Heard = Heard()
     timeline: list[TimelineEntry] = Field(default_factory=list)
 
     @property
     def paged(self) -> bool:
-        """Whether a person was paged and the page arrived."""
-        return any(each.channel is Channel.PAGER and each.delivered for each in self.notifications)
+        """Whether a page arrived: by the pager or, where that was away, in the chat."""
+        return any(each.kind is ChatKind.PAGE and each.delivered for each in self.notifications)
 
     @property
     def acted(self) -> bool:
         """Whether a remediation was started."""
         return self.remediation is not None and self.remediation.acted
 
+    def given(self, digest: str, approver: str, *, approved: bool) -> Approval | None:
+        """The same answer of the same person to the same proposal, where it was taken already: a repeat is no error."""
+        same = (digest, self.policy.person(approver), approved)
+        taken = ((each, (each.digest, self.policy.person(each.approver), each.approved)) for each in self.approvals)
+        return next((each for each, was in taken if was == same), None)
+
     def objection(self, digest: str, approver: str, now: datetime) -> str:
         """Why an answer of `approver` to the proposal of that `digest` cannot be taken; empty: it can."""
         if self.proposal is None:
             return "nothing is proposed"
+        if digest != self.proposal.digest:
+            return "this is not the proposal that is open: its digest differs"
         if self.approval is not None:
             answer = "approved" if self.approval.approved else "denied"
             return f"already {answer} by {self.approval.approver}"
         if now > self.proposal.deadline:
             return f"the deadline was {self.proposal.deadline:%Y-%m-%d %H:%M:%SZ}"
-        if digest != self.proposal.digest:
-            return "this is not the proposal that is open: its digest differs"
-        if approver not in self.policy.approvers:
+        return self._objection_to(approver)
+
+    def _objection_to(self, approver: str) -> str:
+        person = self.policy.person(approver)
+        if person not in self.policy.approvers:
             return f"{approver} is not one of the policy's approvers"
+        if self.policy.approvals_needed > 1 and person == self.policy.person(self.trigger.by):
+            return f"{approver} asked for this incident, and two others must approve"
         return ""
+
+    def take(self, approval: Approval) -> None:
+        """Keeps an answer to which there is no objection; the first denial decides, and the approval that completes."""
+        self.approvals.append(approval)
+        agreed = {
+            self.policy.person(each.approver)
+            for each in self.approvals
+            if each.approved and each.digest == approval.digest
+        }
+        if not approval.approved or len(agreed) >= self.policy.approvals_needed:
+            self.approval = approval
+
+    def hear(self, notice: AlertNotice, now: datetime) -> tuple[str, ...]:
+        """Counts `notice` in; the names that nobody had heard of before, as far as there is room."""
+        room = _NAMES_HEARD - len(self.heard.alerts)
+        new = tuple(dict.fromkeys(each[:_NAME] for each in notice.firing if each[:_NAME] not in self.heard.alerts))
+        self.heard = Heard(
+            notices=self.heard.notices + 1,
+            alerts=(*self.heard.alerts, *new[:room]),
+            left_out=max(self.heard.left_out, notice.left_out),
+            firing=bool(notice.firing),
+            last_at=now,
+        )
+        return new[:room]
 
 
 def proposal_digest(incident_id: str, target: int, expected_live: int, evidence: Evidence) -> str:

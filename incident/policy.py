@@ -84,8 +84,30 @@ class Policy(Fact):
         default=3, ge=1, le=100, description="looks in a row that find it worse before a rollback is undone"
     )
     approvers: tuple[str, ...] = Field(default=(), description="who may approve; none: a question becomes a page")
+    known_as: dict[str, str] = Field(
+        default={}, description='other names of an approver, such as `"slack:T024/U061" = "ada"`'
+    )
+    approvals_needed: int = Field(
+        default=1, ge=1, le=2, description="2: two people must approve, neither of them who asked for the incident"
+    )
+    ask_again_after: Duration = Field(
+        default=timedelta(minutes=5), gt=timedelta(0), description="a question without an answer is asked again"
+    )
+    page_unanswered_after: Duration = Field(
+        default=timedelta(minutes=10), gt=timedelta(0), description="a question still without an answer is paged"
+    )
+    wake_again_after: Duration = Field(
+        default=timedelta(minutes=5),
+        ge=timedelta(0),
+        description="since the last page: what gets worse sooner than that wakes nobody anew",
+    )
     approve_within: Duration = Field(
-        default=timedelta(minutes=15), gt=timedelta(0), description="then a person is paged"
+        default=timedelta(minutes=15), gt=timedelta(0), description="then nobody may answer, and a person is paged"
+    )
+    keep_calling_for: Duration = Field(
+        default=timedelta(hours=6),
+        ge=timedelta(0),
+        description="how long an incident that nobody could be told of stays open and goes on trying",
     )
     decide_within: Duration = Field(
         default=timedelta(minutes=2), gt=timedelta(0), description="how long an analyst outside may take"
@@ -130,16 +152,22 @@ class Policy(Fact):
     thresholds: Thresholds = Thresholds()
 
     @model_validator(mode="after")
-    def _times_in_order(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.decide_within >= self.page_after:
             raise ValueError(
                 "decide_within: expected less than page_after, or a silent analyst outside would delay the page"
             )
+        if unknown := sorted(set(self.known_as.values()) - set(self.approvers)):
+            raise ValueError(f"known_as: expected names of approvers, got {', '.join(unknown)}")
         if self.max_looks < self.recovery.stable_looks:
             raise ValueError(
                 "max_looks: expected at least recovery.stable_looks, or nothing could ever count as recovered"
             )
         return self
+
+    def person(self, name: str) -> str:
+        """Who that is: the approver whose other name it is, or the name itself."""
+        return self.known_as.get(name, name)
 
     def allows(self, environment: str, service: str) -> bool:
         """Whether the allow-list holds that service."""

@@ -16,6 +16,7 @@ from incident.dossier import (
     Approval,
     Channel,
     Dossier,
+    Heard,
     Notification,
     Proposal,
     RemediationRecord,
@@ -25,12 +26,13 @@ from incident.dossier import (
 from incident.evidence import Evidence, Metric, Unit
 from incident.gate import Verdict
 from incident.ledger import RunState, Stop
+from incident.messages import ChatKind
 from incident.model import Fact, Moment, Ratio
 from incident.policy import Policy
 from incident.recovery import Classification, Look, Recovery, improvement, look_at
 from incident.severity import PagerDutyPriority, Severity, priority_of
 
-SCHEMA_VERSION: Literal["1.1"] = "1.1"
+SCHEMA_VERSION: Literal["1.2"] = "1.2"
 
 
 class Outcome(StrEnum):
@@ -99,7 +101,7 @@ class Integrations(Fact):
 class Snapshot(Fact):
     """The record of one incident."""
 
-    schema_version: Literal["1.0", "1.1"] = SCHEMA_VERSION
+    schema_version: Literal["1.0", "1.1", "1.2"] = SCHEMA_VERSION
     incident_id: str
     workflow_id: str
     outcome: Outcome
@@ -133,6 +135,7 @@ class Snapshot(Fact):
     verdict: Verdict | None
     proposal: Proposal | None
     approval: Approval | None
+    approvals: tuple[Approval, ...] = Field(default=(), description="since 1.2: every answer that was taken")
     remediation: RemediationRecord | None
     undo: RemediationRecord | None = Field(default=None, description="since 1.1: the undoing of a rollback")
     stopped: Stop | None = Field(default=None, description="since 1.1: the kill switch, pulled while it ran")
@@ -140,6 +143,8 @@ class Snapshot(Fact):
     looks: tuple[Look, ...]
     recovery: Recovery | None
     notifications: tuple[Notification, ...]
+    unreached: str = Field(default="", description="since 1.2: why nobody could be told; empty: somebody was")
+    heard: Heard = Field(default=Heard(), description="since 1.2: what alerts said while it was open")
     timeline: tuple[TimelineEntry, ...]
 
 
@@ -179,6 +184,7 @@ def close(dossier: Dossier, outcome: Outcome, closed_at: Moment) -> Snapshot:
         verdict=dossier.verdict,
         proposal=dossier.proposal,
         approval=dossier.approval,
+        approvals=tuple(dossier.approvals),
         remediation=dossier.remediation,
         undo=dossier.undo,
         stopped=dossier.stopped,
@@ -186,6 +192,8 @@ def close(dossier: Dossier, outcome: Outcome, closed_at: Moment) -> Snapshot:
         looks=tuple(dossier.looks),
         recovery=dossier.recovery,
         notifications=tuple(dossier.notifications),
+        unreached=dossier.unreached,
+        heard=dossier.heard,
         timeline=tuple(dossier.timeline),
     )
 
@@ -264,13 +272,13 @@ def _seed_unit(look: Look, metric: Metric) -> float | None:
 def _integrations(dossier: Dossier) -> Integrations:
     return Integrations(
         github=dossier.evidence.deployments.source if dossier.evidence else "",
-        pagerduty=dossier.paged,
-        slack=_delivered(dossier.notifications, Channel.CHAT),
+        pagerduty=any(each.kind is ChatKind.PAGE for each in _delivered(dossier.notifications, Channel.PAGER)),
+        slack=bool(_delivered(dossier.notifications, Channel.CHAT)),
     )
 
 
-def _delivered(notifications: Sequence[Notification], channel: Channel) -> bool:
-    return any(each.delivered for each in notifications if each.channel is channel)
+def _delivered(notifications: Sequence[Notification], channel: Channel) -> Sequence[Notification]:
+    return [each for each in notifications if each.channel is channel and each.delivered]
 
 
 def _deployment_changed(dossier: Dossier) -> bool | None:

@@ -221,7 +221,7 @@ def case(of: Evidence | None = None, explains_within: timedelta = timedelta(hour
 
 
 def policy(**changes: object) -> Policy:
-    """A policy that acts by itself, with short times, two good looks to recovery, and one approver, ada."""
+    """A policy that acts by itself and wakes nobody twice; short times, two good looks to recovery, approver ada."""
     return Policy.model_validate(
         {
             "mode": "auto",
@@ -229,6 +229,7 @@ def policy(**changes: object) -> Policy:
             "approve_within": "2m",
             "decide_within": "10s",
             "page_after": "1m",
+            "wake_again_after": "90d",
             "remediate_within": "1m",
             "follow_every": "1s",
             "settle": "1s",

@@ -10,10 +10,11 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 
 from incident.errors import ConfigurationError, IntegrationError
+from integrations.files import read_registry
 from integrations.http import build_client
 from integrations.telemetry import configure_logging
 from integrations.temporal import connect, leave, runtime_with_metrics
-from worker.bootstrap import build_ports, build_worker, load_registry
+from worker.bootstrap import build_ports, build_worker
 from worker.health import build_server
 from worker.settings import Settings, load_settings
 
@@ -39,7 +40,7 @@ def _complain(problem: object) -> int:
 
 async def _serve(settings: Settings) -> None:
     configure_logging(settings.worker.log_level)
-    registry = load_registry(settings)
+    registry = read_registry(settings.services_file)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
@@ -55,6 +56,7 @@ async def _serve(settings: Settings) -> None:
             _log.info("worker.draining", within=settings.worker.drain.total_seconds())
         server.should_exit = True
         await serving
+        await world.close()
     _log.info("worker.stopped")
 
 

@@ -1,6 +1,6 @@
 """The composition root: which adapter stands behind which port, and the worker made of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,16 +22,18 @@ from activities.remediate import Remediate
 from activities.verify import Verify
 from incident import ports
 from incident.errors import ConfigurationError
-from incident.policy import PolicyBook, parse_policy
 from incident.rules import RulesAnalyst
-from incident.services import EndpointName, GitHubEndpoint, MockEndpoint, Service, ServiceRegistry, parse_registry
+from incident.services import EndpointName, GitHubEndpoint, MockEndpoint, Service, ServiceRegistry
 from integrations.console import ConsoleChat, ConsolePager
 from integrations.github import GitHub, GitHubDeployments, GitHubRollback, GitHubSettings
 from integrations.mock_service import MockPaymentApi
 from integrations.openai import OpenAIAnalyst
 from integrations.openai import build_client as build_openai_client
+from integrations.pagerduty import PagerDutyPager
+from integrations.slack import SlackChat, SlackSettings, SlackWebhook
 from integrations.store import SqlStore
-from worker.settings import AnalystKind, Settings, Versioning, WorkerSettings, as_variable
+from integrations.variables import as_variable
+from worker.settings import AnalystKind, Settings, Versioning, WorkerSettings
 from workflows.incident import IncidentWorkflow
 from workflows.names import DEPLOYMENT, TASK_QUEUE
 from workflows.record import LateRecordWorkflow
@@ -59,6 +61,13 @@ class Ports:
     stopped: str = ""
     """The setting that keeps this worker from acting; empty: it may."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    closing: Sequence[Callable[[], Awaitable[None]]] = ()
+    """What ends the connections that the adapters hold by themselves."""
+
+    async def close(self) -> None:
+        """Ends every connection; the client that was handed in stays open."""
+        for each in self.closing:
+            await each()
 
 
 @dataclass(frozen=True)
@@ -132,53 +141,36 @@ class ConfiguredServices:
 _BY_GITHUB: tuple[EndpointName, ...] = ("deployments", "rollback")
 
 
-def load_registry(settings: Settings) -> ServiceRegistry:
-    """The registry that the settings name.
-
-    Raises:
-        ConfigurationError: the file is missing or cannot be used.
-    """
-    path = settings.services_file
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"{path}: cannot be read ({error.__class__.__name__}); expected the registry of services, "
-            "set SERVICES_FILE to where it is"
-        ) from error
-    return parse_registry(text, str(path))
-
-
-def load_policies(settings: Settings, registry: ServiceRegistry) -> PolicyBook:
-    """The policies that the settings name; the defaults where there is no such file.
-
-    Raises:
-        ConfigurationError: the file cannot be used.
-    """
-    path = settings.policy_file
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return PolicyBook()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read ({type(error).__name__})") from error
-    return parse_policy(text, str(path), registry.names)
-
-
 def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.AsyncClient) -> Ports:
     """The adapters that the settings choose; the console stands in for a chat and a pager without an account."""
-    store = SqlStore(settings.store)
+    store, chat = SqlStore(settings.store), _chat(settings, client)
     rules = RulesAnalyst()
     return Ports(
         services=ConfiguredServices(registry, client, settings.github),
         analyst=_analyst(settings, rules),
         rules=rules,
-        chat=ConsoleChat(),
-        pager=ConsolePager(),
+        chat=chat,
+        pager=_pager(settings, client),
         store=store,
         ledger=store,
         stopped="WORKER__STOPPED" if settings.worker.stopped else "",
+        closing=(store.close, *((chat.close,) if isinstance(chat, SlackChat) else ())),
     )
+
+
+def _chat(settings: Settings, client: httpx.AsyncClient) -> ports.Chat:
+    slack = settings.slack
+    if slack == SlackSettings():
+        return ConsoleChat()
+    if slack.by_bot:
+        return SlackChat(slack, settings.incident_url)
+    return SlackWebhook(client, slack, settings.incident_url)
+
+
+def _pager(settings: Settings, client: httpx.AsyncClient) -> ports.Pager:
+    if settings.pagerduty.routing_key is None:
+        return ConsolePager()
+    return PagerDutyPager(client, settings.pagerduty, settings.incident_url)
 
 
 def _analyst(settings: Settings, rules: RulesAnalyst) -> ports.Analyst:
@@ -213,6 +205,7 @@ def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
         notify.chat,
         notify.page,
         notify.resolve,
+        notify.change,
         Record(world.store).save,
     )
 

@@ -1,12 +1,9 @@
-"""Every setting of the worker and of the command line, from the environment.
+"""Every setting of the worker, from the environment.
 
 `OPENAI__API_KEY` sets `openai.api_key`, and so on.
 """
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -19,8 +16,11 @@ from incident.model import Duration, field_errors
 from integrations.github import GitHubSettings
 from integrations.http import HttpSettings
 from integrations.openai import OpenAISettings
+from integrations.pagerduty import PagerDutySettings
+from integrations.slack import SlackSettings
 from integrations.store import StoreSettings
 from integrations.temporal import TemporalSettings
+from integrations.variables import as_variable
 
 
 class AnalystKind(StrEnum):
@@ -76,12 +76,22 @@ class Settings(BaseSettings):
     policy_file: Path = Field(
         default=Path("policy.toml"), description="The policy; where the file does not exist, the defaults hold."
     )
+    public_url: str = Field(
+        default="", description="Where people reach the gateway, for the links in messages; empty: no links."
+    )
     temporal: TemporalSettings = TemporalSettings()
     worker: WorkerSettings = WorkerSettings()
     openai: OpenAISettings = OpenAISettings()
     store: StoreSettings = StoreSettings()
     github: GitHubSettings = GitHubSettings()
+    slack: SlackSettings = SlackSettings()
+    pagerduty: PagerDutySettings = PagerDutySettings()
     http: HttpSettings = HttpSettings()
+
+    @property
+    def incident_url(self) -> str:
+        """Where the incidents' pages stand; an incident's id is appended to it. Empty: nowhere."""
+        return f"{self.public_url.rstrip('/')}/ui/incidents/" if self.public_url else ""
 
 
 def load_settings() -> Settings:
@@ -96,41 +106,6 @@ def load_settings() -> Settings:
         raise ConfigurationError(*map(as_variable, field_errors(error))) from error
 
 
-def as_variable(line: str) -> str:
-    """An error's line with the setting's path, `openai.api_key`, spelt as the variable that sets it."""
-    path, _, problem = line.partition(": ")
-    return f"{path.replace('.', '__').upper()}: {problem}"
-
-
 def child_environment(**overrides: str) -> dict[str, str]:
     """This process's environment with `overrides`, for a child process."""
     return {**os.environ, **overrides}
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One environment variable."""
-
-    name: str
-    default: str
-    meaning: str
-
-
-def variables() -> tuple[Variable, ...]:
-    """Every environment variable of the worker and the command line, in the order of their models."""
-    return tuple(_variables(Settings, ""))
-
-
-def _variables(model: type[BaseModel], prefix: str) -> Iterator[Variable]:
-    for name, field in model.model_fields.items():
-        variable = f"{prefix}{name}".upper()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _variables(field.annotation, f"{variable}__")
-        else:
-            yield Variable(variable, _shown(field.default), field.description or "")
-
-
-def _shown(default: object) -> str:
-    if isinstance(default, timedelta):
-        return f"{default.total_seconds():g}s"
-    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)

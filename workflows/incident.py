@@ -13,12 +13,13 @@ from temporalio.workflow import ParentClosePolicy
 with workflow.unsafe.imports_passed_through():
     from activities.detect import Detection
     from activities.verify import Verified
-    from incident import messages as wording
+    from incident import wording
     from incident.decision import Decision, InvalidDecisionError, parse_decision
-    from incident.dossier import Approval, Dossier, Proposal, Stage, proposal_digest
+    from incident.dossier import AlertNotice, Approval, Dossier, Proposal, Stage, proposal_digest
     from incident.gate import Course, Verdict
     from incident.identifiers import mint_incident_id
     from incident.ledger import RunState, Stop
+    from incident.messages import Ask
     from incident.recovery import Classification, look_at
     from incident.severity import Severity
     from incident.snapshot import Outcome, Snapshot, close
@@ -26,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.chronicle import Chronicle
     from workflows.crew import Crew, stop_if_cancelled, why
     from workflows.messages import (
+        NOT_AWAITED,
         ApprovalAnswer,
         CancelReceipt,
         CancelRequest,
@@ -74,6 +76,7 @@ class IncidentWorkflow:
         self._declined = ""
         self._alerted = False
         self._worse = 0
+        self._asked = 0
         self._closing = False
         self._silences: list[asyncio.Task[None]] = []
 
@@ -124,7 +127,9 @@ class IncidentWorkflow:
             if not await self._respond(seen, verdict):
                 return seen, verdict
             if self._dossier.rounds >= _ROUNDS:
-                self._people.page(f"what is live, or how the service is, changed {_ROUNDS} times while it was decided")
+                self._people.escalate(
+                    f"what is live, or how the service is, changed {_ROUNDS} times while it was decided"
+                )
                 return seen, verdict
             self._chronicle.enter(Stage.DETECTING, "the proposal is void; the evidence is read again")
             fresh = await self._unless_ended(self._crew.collect())
@@ -186,8 +191,11 @@ class IncidentWorkflow:
         analysis = self._dossier.analysis
         if analysis and verdict.course is not Course.WATCH:
             self._alerted = True
-            incident_id = self._dossier.incident_id
-            self._people.tell(wording.alert(incident_id, seen.evidence, seen.assessment, analysis, verdict))
+            incident_id, rounds = self._dossier.incident_id, self._dossier.rounds
+            self._people.chat.alert(
+                wording.alert(incident_id, seen.evidence, seen.assessment, analysis, verdict),
+                wording.details(incident_id, seen.evidence, analysis, verdict, rounds),
+            )
         match verdict.course:
             case Course.ACT:
                 return await self._remediate(seen, verdict, "policy")
@@ -203,12 +211,20 @@ class IncidentWorkflow:
     async def _approved(self, seen: Detection, verdict: Verdict) -> tuple[str, bool]:
         """Who approved, empty where nobody did; and whether the proposal is void, since something else is live."""
         proposal = self._propose(seen, verdict)
-        policy = self._dossier.policy
-        while (left := proposal.deadline - workflow.now()) > timedelta(0):
+        policy, asked_at = self._dossier.policy, workflow.now()
+        reminders = {
+            asked_at + policy.ask_again_after: lambda: self._ask(seen, verdict, proposal),
+            asked_at + policy.page_unanswered_after: lambda: self._people.escalate(
+                f"no answer yet: {proposal.question}"
+            ),
+        }
+        while (now := workflow.now()) < proposal.deadline:
+            for due in [at for at in reminders if at <= now]:
+                reminders.pop(due)()
             try:
                 await workflow.wait_condition(
                     lambda: self._dossier.approval is not None or self._ended() or self._dossier.stopped is not None,
-                    timeout=min(left, policy.recheck_every),
+                    timeout=min(proposal.deadline, now + policy.recheck_every, *reminders) - now,
                     timeout_summary="wait for a person's answer",
                 )
                 break
@@ -216,33 +232,50 @@ class IncidentWorkflow:
                 live = await self._unless_ended(self._crew.live())
                 if live not in {None, proposal.expected_live}:
                     self._chronicle.note(f"somebody changed what is live: deployment {live}")
+                    self._people.chat.close_question(f"void: deployment {live} went live meanwhile")
                     return "", True
         self._stop_if_ended()
-        answer = self._dossier.approval
+        return self._decided_by(proposal), False
+
+    def _decided_by(self, proposal: Proposal) -> str:
+        """Who approved; empty where nobody did, and then whoever must know is woken."""
+        answer, stopped = self._dossier.approval, self._dossier.stopped
         if answer is None:
-            unanswered = f"nobody answered within {policy.approve_within}: {proposal.question}"
-            self._people.page(self._dossier.stopped.words if self._dossier.stopped else unanswered)
-        return (answer.approver if answer and answer.approved else ""), False
+            unanswered = f"nobody answered within {self._dossier.policy.approve_within}: {proposal.question}"
+            self._people.page(stopped.words if stopped else unanswered)
+            self._say(f"not answered: {stopped.words if stopped else 'its time is over'}")
+            return ""
+        approvers = " and ".join(each.approver for each in self._dossier.approvals if each.digest == answer.digest)
+        self._say(f"approved by {approvers}" if answer.approved else f"denied by {answer.approver}")
+        return approvers if answer.approved else ""
+
+    def _say(self, status: str) -> None:
+        """The question, and the incident's one message, say from now on that it stands so."""
+        self._people.chat.close_question(status)
+        self._people.chat.status(status)
 
     def _propose(self, seen: Detection, verdict: Verdict) -> Proposal:
         target, expected_live = verdict.rollback()
-        deadline = workflow.now() + self._dossier.policy.approve_within
-        digest = proposal_digest(self._dossier.incident_id, target, expected_live, seen.evidence)
-        question = wording.question(
-            self._dossier.incident_id, seen.evidence, verdict, digest, f"{deadline:%Y-%m-%d %H:%M:%SZ}"
-        )
-        self._dossier.approval = None
-        self._dossier.proposal = Proposal(
-            digest=digest,
+        proposal = Proposal(
+            digest=proposal_digest(self._dossier.incident_id, target, expected_live, seen.evidence),
             target=target,
             expected_live=expected_live,
-            question=question.title,
+            question=wording.to_ask(seen.evidence, verdict),
             proposed_at=workflow.now(),
-            deadline=deadline,
+            deadline=workflow.now() + self._dossier.policy.approve_within,
         )
-        self._chronicle.enter(Stage.AWAITING_APPROVAL, question.title)
-        self._people.tell(question)
-        return self._dossier.proposal
+        self._dossier.approval, self._dossier.proposal = None, proposal
+        self._chronicle.enter(Stage.AWAITING_APPROVAL, proposal.question)
+        self._people.chat.status(f"asks a person, until {proposal.deadline:%H:%M:%SZ}")
+        self._ask(seen, verdict, proposal)
+        return proposal
+
+    def _ask(self, seen: Detection, verdict: Verdict, proposal: Proposal) -> None:
+        self._asked += 1
+        if proposal.proposed_at != workflow.now():
+            self._chronicle.note(f"asking again: {proposal.question}")
+        ask = Ask(digest=proposal.digest, deadline=proposal.deadline)
+        self._people.chat.ask(wording.question(self._dossier.incident_id, seen.evidence, verdict, ask, self._asked))
 
     async def _remediate(self, seen: Detection, verdict: Verdict, authorised_by: str) -> bool:
         self._stop_if_ended()
@@ -320,15 +353,18 @@ class IncidentWorkflow:
         self._chronicle.enter(Stage.REPORTING, said)
         if recovered:
             await self._people.resolve()
-        elif verdict.severity in _URGENT or said is Classification.DEGRADED:
+        elif said is Classification.DEGRADED:
+            self._people.escalate(f"{said} after {len(self._dossier.looks)} looks")
+        elif verdict.severity in _URGENT:
             self._people.page(f"{said} after {len(self._dossier.looks)} looks")
         if recovery and self._alerted:
             before = look_at(seen.evidence, seen.assessment)
-            await self._people.tell_last(
+            await self._people.chat.tell_last(
                 wording.report(
                     self._dossier.incident_id, seen.evidence, before, self._dossier.looks, recovery, self._done()
                 )
             )
+        self._people.chat.status(f"{said}: {self._done()}")
         await self._people.all_told()
         if recovered:
             return Outcome.RECOVERED
@@ -347,6 +383,9 @@ class IncidentWorkflow:
 
     async def _close(self, outcome: Outcome) -> Snapshot:
         self._closing = True
+        if outcome is Outcome.CANCELLED:
+            self._people.over = True
+            self._say(f"cancelled by {self._dossier.cancelled_by}")
         await self._people.all_told()
         self._dossier.stage = Stage.CLOSED
         self._chronicle.note(outcome)
@@ -429,7 +468,7 @@ class IncidentWorkflow:
     @decide.validator
     def _decidable(self, answer: OutsideDecision) -> None:
         if self._dossier.stage is not Stage.AWAITING_DECISION or self._outside is not None or self._declined:
-            raise ApplicationError(f"no decision is awaited: the incident is {self._dossier.stage}", type="NotAwaited")
+            raise ApplicationError(f"no decision is awaited: the incident is {self._dossier.stage}", type=NOT_AWAITED)
         if answer.decision is not None:
             try:
                 parse_decision(answer.decision)
@@ -438,18 +477,49 @@ class IncidentWorkflow:
 
     @workflow.update
     def answer(self, answer: ApprovalAnswer) -> Approval:
-        """Takes a person's answer to the open proposal."""
-        approval = Approval(**answer.model_dump(), at=workflow.now())
-        self._dossier.approval = approval
-        self._chronicle.note(f"{'approved' if approval.approved else 'denied'} by {approval.approver}")
-        return approval
+        """Takes a person's answer to the open proposal; the same again is the same answer."""
+        return self._given(answer) or self._take(answer)
 
     @answer.validator
     def _answerable(self, answer: ApprovalAnswer) -> None:
-        if self._dossier.stage is not Stage.AWAITING_APPROVAL:
-            raise ApplicationError(f"no answer is awaited: the incident is {self._dossier.stage}", type="NotAwaited")
+        if self._given(answer):
+            return
+        if not self._asks():
+            raise ApplicationError(f"no answer is awaited: the incident is {self._dossier.stage}", type=NOT_AWAITED)
         if objection := self._dossier.objection(answer.digest, answer.approver, workflow.now()):
             raise ApplicationError(objection, type="AnswerRefused")
+
+    @workflow.signal
+    def answered(self, answer: ApprovalAnswer) -> None:
+        """The same from where nobody waits for a reply: why it cannot be taken is said where the question stands."""
+        if self._given(answer):
+            return
+        nobody_asks = "" if self._asks() else f"no answer is awaited: the incident is {self._dossier.stage}"
+        objection = nobody_asks or self._dossier.objection(answer.digest, answer.approver, workflow.now())
+        if objection:
+            self._people.refuse(answer.approver, "approve" if answer.approved else "deny", objection)
+        else:
+            self._take(answer)
+
+    def _given(self, answer: ApprovalAnswer) -> Approval | None:
+        return self._dossier.given(answer.digest, answer.approver, approved=answer.approved)
+
+    def _asks(self) -> bool:
+        """Whether somebody is asked, or was and has answered."""
+        return self._dossier.stage is Stage.AWAITING_APPROVAL or self._dossier.approval is not None
+
+    def _take(self, answer: ApprovalAnswer) -> Approval:
+        approval = Approval(**answer.model_dump(), at=workflow.now())
+        self._dossier.take(approval)
+        said = f"{'approved' if approval.approved else 'denied'} by {approval.approver}"
+        self._chronicle.note(said if self._dossier.approval else f"{said}; one more must approve")
+        return approval
+
+    @workflow.signal
+    def alerted(self, notice: AlertNotice) -> None:
+        """What an alert says of the service: it is noted, once for each name, and decides nothing."""
+        if new := self._dossier.hear(notice, workflow.now()):
+            self._chronicle.note(f"{notice.source} says that this fires: {', '.join(new)}")
 
     @workflow.update
     def cancel(self, request: CancelRequest) -> CancelReceipt:

@@ -10,6 +10,9 @@ from incident.evidence import Evidence
 from incident.model import EnvironmentName, Fact, ServiceName
 from incident.policy import Policy
 
+NOT_AWAITED = "NotAwaited"
+"""The type of a refusal because nothing is asked; any other is about what was said."""
+
 
 class IncidentRequest(Fact):
     """Look at a service, and do what the policy allows."""

@@ -81,11 +81,11 @@ TELL_AT_ONCE = LocalOptions(
 
 WAKE = Options(
     start_to_close_timeout=timedelta(seconds=15),
-    schedule_to_close_timeout=timedelta(minutes=10),
+    schedule_to_close_timeout=timedelta(minutes=1),
     heartbeat_timeout=_NOTICE_A_DEAD_WORKER,
     retry_policy=_SOON,
 )
-"""A page: somebody must wake, so it is tried for longer."""
+"""A page: after a minute the chat is tried in its place, and then the pager again."""
 
 KEEP = LocalOptions(
     start_to_close_timeout=timedelta(seconds=5),

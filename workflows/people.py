@@ -1,109 +1,126 @@
-"""Telling people, in the background: nothing here holds up a remediation, and what did not arrive is recorded."""
+"""Whoever must know of one incident: told in the chat, woken by the pager, and by the one where the other is away."""
 
 import asyncio
-from typing import Any
+from contextlib import suppress
+from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.notify import Notify, ResolveInput
-    from incident import messages as wording
-    from incident.dossier import Channel, Dossier, Notification
-    from incident.identifiers import page_key
-    from incident.messages import ChatKind, ChatMessage
-    from workflows import options
+    from incident import wording
+    from incident.dossier import Dossier
+    from incident.ledger import RollbackOrder, RollbackRun
+    from incident.messages import ChatKind, ChatMessage, Page
     from workflows.chronicle import Chronicle
+    from workflows.conversation import Conversation
+    from workflows.courier import Courier
+
+_MUST_BE_HEARD = frozenset({ChatKind.ALERT, ChatKind.QUESTION, ChatKind.REVIEW})
+_ESCALATIONS = 5
+"""Pages beyond the first that one incident may send: who has not come by then does not come for a sixth."""
+_TRY_THE_PAGER_FOR = timedelta(minutes=10)
+"""Where the chat has the page already."""
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=30), timedelta(minutes=10)
 
 
 class People:
-    """Tells people of one incident; what arrived and what did not goes into its dossier."""
+    """Tells and wakes people on behalf of one incident; nothing here holds up a remediation."""
 
     def __init__(self, dossier: Dossier, chronicle: Chronicle) -> None:
         self._dossier = dossier
         self._chronicle = chronicle
-        self._under_way: list[asyncio.Task[None]] = []
-        self.paging = False
+        self._courier = Courier(dossier)
+        self.chat = Conversation(dossier, self._courier, self._unheard)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._call_under_way = False
+        self._pages: list[Page] = []
+        self._paged_at = dossier.opened_at
+        self.over = False
+        """Whether nobody needs to be woken any more."""
+
+    @property
+    def paging(self) -> bool:
         """Whether a page was sent or is being sent."""
-
-    def tell(self, message: ChatMessage) -> None:
-        """Posts `message` to the chat."""
-        self._under_way.append(asyncio.create_task(self._post(message)))
-
-    async def tell_last(self, message: ChatMessage) -> None:
-        """Posts a message that nothing waits behind: at once if the chat answers at once, else like any other."""
-        try:
-            await workflow.execute_local_activity_method(
-                Notify.chat, message, summary=f"chat: {message.kind}", **options.TELL_AT_ONCE
-            )
-        except FailureError:  # a local activity's failure comes without ActivityError around it
-            self.tell(message)
-        else:
-            self._keep(Channel.CHAT, message.kind, message.title, message.text)
+        return bool(self._pages)
 
     def page(self, why: str) -> None:
         """Wakes the person on call; once for each incident, and every reason is noted."""
         self._chronicle.note(f"paging: {why}")
-        seen, assessment = self._dossier.evidence, self._dossier.assessment
-        if self.paging or seen is None or assessment is None:
+        if not self._pages:
+            self._call(why)
+
+    def escalate(self, why: str) -> None:
+        """Wakes somebody anew, if nobody was lately: a page that was acknowledged stays silent under its key."""
+        if not self._pages:
+            self.page(why)
             return
-        self.paging = True
-        severity = self._dossier.verdict.severity if self._dossier.verdict else assessment.severity
-        page = wording.page(self._dossier.incident_id, seen, severity, assessment.summary, why)
-        self._under_way.append(asyncio.create_task(self._wake(page)))
+        self._chronicle.note(f"escalating: {why}")
+        lately = workflow.now() < self._paged_at + self._dossier.policy.wake_again_after
+        if len(self._pages) <= _ESCALATIONS and not self._call_under_way and not lately:
+            self._call(why)
+
+    def changed(self, order: RollbackOrder, run: RollbackRun) -> None:
+        """Shows the rollback beside the service's pages."""
+        self._tasks.append(asyncio.create_task(self._courier.change(wording.change(order, run, workflow.now()))))
+
+    def refuse(self, approver: str, answer: str, why: str) -> None:
+        """Says why an answer was not taken, where the question stands."""
+        self._chronicle.note(f"the answer of {approver} ({answer}) was not taken: {why}")
+        self.chat.refuse(approver, answer, why)
 
     async def all_told(self) -> None:
-        """Waits until every message arrived or was given up."""
-        while self._under_way:
-            await self._under_way.pop(0)
+        """Waits until everybody was told, or was tried long enough."""
+        while self._tasks or not self.chat.silent:
+            await self.chat.all_said()
+            if self._tasks:
+                await self._tasks.pop(0)
 
     async def resolve(self) -> None:
-        """Closes the page, if one arrived."""
+        """Closes every page, also one of which it is not known whether it arrived; all of them at once."""
+        self.over = True
         await self.all_told()
-        if self._dossier.paged:
-            order = ResolveInput(incident_id=self._dossier.incident_id, key=page_key(self._dossier.incident_id))
-            summary = "close the page"
-            await self._deliver(
-                Channel.PAGER,
-                ChatKind.RESOLVE,
-                summary,
-                workflow.start_activity_method(Notify.resolve, order, summary=summary, **self._within(options.TELL)),
-            )
+        await asyncio.gather(*(self._courier.resolve(page.key) for page in self._pages))
 
-    def _within(self, kind: options.Options) -> options.Options:
-        return options.noticed_within(kind, self._dossier.policy.worker_lost_after)
+    def _unheard(self, message: ChatMessage) -> None:
+        if message.kind in _MUST_BE_HEARD and not self.over:
+            self.page(f"the chat did not take the {message.kind}")
 
-    async def _post(self, message: ChatMessage) -> None:
-        work = workflow.start_activity_method(
-            Notify.chat, message, summary=f"chat: {message.kind}", **self._within(options.TELL)
-        )
-        await self._deliver(Channel.CHAT, message.kind, message.title, work, message.text)
+    def _call(self, why: str) -> None:
+        seen, assessment = self._dossier.evidence, self._dossier.assessment
+        if seen is None or assessment is None:
+            return
+        severity = self._dossier.verdict.severity if self._dossier.verdict else assessment.severity
+        page = wording.page(self._dossier.incident_id, seen, severity, assessment.summary, why, len(self._pages))
+        self._pages.append(page)
+        self._paged_at = workflow.now()
+        self._call_under_way = True
+        self._tasks.append(asyncio.create_task(self._reach(page)))
 
-    async def _wake(self, page: wording.Page) -> None:
-        work = workflow.start_activity_method(
-            Notify.page, page, summary="wake the person on call", **self._within(options.WAKE)
-        )
-        await self._deliver(Channel.PAGER, ChatKind.PAGE, page.summary, work, page.text)
+    async def _reach(self, page: Page) -> None:
+        if await self._reached(page):
+            self._unreached("")
+            self.chat.status("a person was paged")
+        self._call_under_way = False
 
-    async def _deliver(
-        self, channel: Channel, kind: ChatKind, title: str, work: workflow.ActivityHandle[Any], text: str = ""
-    ) -> None:
-        problem = ""
-        try:
-            await work
-        except ActivityError as error:
-            problem = str(error.cause or error)
-        self._keep(channel, kind, title, text, problem)
+    async def _reached(self, page: Page) -> bool:
+        """Whether the pager takes `page` in the end; as long as it does not, the page stands in the chat."""
+        began, pause, told = workflow.now(), _FIRST_PAUSE, False
+        while problem := await self._courier.page(page, first=pause == _FIRST_PAUSE):
+            told = told or await self.chat.tell_now(wording.instead(page, problem))
+            self._unreached("" if told else problem)
+            patience = _TRY_THE_PAGER_FOR if told else self._dossier.policy.keep_calling_for
+            if self._is_over() or workflow.now() + pause > began + patience:
+                return False
+            with suppress(TimeoutError):
+                await workflow.wait_condition(self._is_over, timeout=pause, timeout_summary="try to page again")
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return True
 
-    def _keep(self, channel: Channel, kind: ChatKind, title: str, text: str, problem: str = "") -> None:
-        self._dossier.notifications.append(
-            Notification(
-                channel=channel,
-                kind=kind,
-                title=title,
-                text=text,
-                delivered=not problem,
-                problem=problem,
-                at=workflow.now(),
-            )
-        )
+    def _is_over(self) -> bool:
+        return self.over or bool(self._dossier.cancelled_by)
+
+    def _unreached(self, why: str) -> None:
+        news = bool(why) is not bool(self._dossier.unreached)
+        self._dossier.unreached = why and f"neither the pager nor the chat takes anything: {why}"
+        if news:
+            self._chronicle.note(f"nobody could be told: {why}" if why else "somebody was told")

@@ -9,7 +9,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.detect import Detection
     from activities.remediate import Remediated
-    from incident import messages as wording
+    from incident import wording
     from incident.decision import Decision
     from incident.dossier import Dossier, RemediationRecord, Stage
     from incident.identifiers import correlation_id
@@ -53,7 +53,9 @@ class Remedy:
             authorised_by: `policy`, or who approved.
         """
         order = self._order(seen, decision, target)
-        self._chronicle.enter(Stage.REMEDIATING, f"rollback to {order.target}, authorised by {authorised_by}")
+        begins = f"rollback to {order.target}, authorised by {authorised_by}"
+        self._chronicle.enter(Stage.REMEDIATING, begins)
+        self._people.chat.status(begins)
         self.under_way = True
         done = await self._crew.roll_back(seen, decision, order, approved=authorised_by != _BY_POLICY)
         record = RemediationRecord(
@@ -101,9 +103,9 @@ class Remedy:
         worse = f"the rollback to deployment {undone.order.target} made it worse ({'; '.join(recovery.reasons)})"
         if done.run is None:
             self._chronicle.note(f"not undone: {'; '.join(done.refused)}")
-            self._people.page(f"{worse}, and was not undone: {'; '.join(done.refused)}")
+            self._people.escalate(f"{worse}, and was not undone: {'; '.join(done.refused)}")
             return
-        self._people.page(f"{worse}; deployment {order.target} is being restored")
+        self._people.escalate(f"{worse}; deployment {order.target} is being restored")
         await self._see_through(record, done.run)
 
     def _order(self, seen: Detection, decision: Decision, target: int) -> RollbackOrder:
@@ -138,15 +140,19 @@ class Remedy:
         what = f"the {record.order.kind}"
         self._keep(record, run)
         if run.state is RunState.UNKNOWN:
-            self._people.page(f"whether {what} was begun is not known: {run.detail}")
+            self._people.escalate(f"whether {what} was begun is not known: {run.detail}")
         run = self._keep(record, await self._followed(record, run))
-        self._chronicle.note(f"{record.order.kind} {run.state} {run.detail} {run.url}".rstrip())
+        ended = f"{record.order.kind} {run.state} {run.detail} {run.url}".rstrip()
+        self._chronicle.note(ended)
+        self._people.chat.status(ended)
+        if run.state is RunState.SUCCEEDED:
+            self._people.changed(record.order, run)
         called_off = self._called_off() if run.state is RunState.CANCELLED else ""
         if run.state in NOTHING_DONE or called_off:
             self.under_way = record.order.kind is RemediationKind.UNDO
         if run.state is not RunState.SUCCEEDED and not (called_off and self._dossier.cancelled_by):
             ended = f"{what} is {run.state.value.replace('_', ' ')}: {called_off or run.detail}"
-            self._people.page(f"{ended} {run.url}".rstrip(": "))
+            self._people.escalate(f"{ended} {run.url}".rstrip(": "))
 
     async def _followed(self, record: RemediationRecord, run: RollbackRun) -> RollbackRun:
         """The run once it has ended, or as it is known when its time is over: then NEVER_STARTED or UNKNOWN."""
@@ -187,8 +193,8 @@ class Remedy:
 
     def _tell_of_review(self, record: RemediationRecord, run: RollbackRun) -> None:
         self._chronicle.note(f"{record.order.kind} waits for a review: {run.url}")
-        self._people.tell(wording.review(self._dossier.incident_id, record.order, run))
-        self._people.page(f"the {record.order.kind} waits for a review: {run.url}")
+        self._people.chat.tell(wording.review(self._dossier.incident_id, record.order, run))
+        self._people.escalate(f"the {record.order.kind} waits for a review: {run.url}")
 
 
 class _Course:

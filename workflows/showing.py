@@ -38,6 +38,8 @@ def details(dossier: Dossier) -> str:
         lines += [f"**{dossier.assessment.severity}** by the numbers: {_plain(dossier.assessment.summary)}", ""]
     if dossier.verdict:
         lines += [f"Gate: **{dossier.verdict.course}** (deployment {dossier.verdict.target or 'none'})", ""]
+    if dossier.unreached:
+        lines += [f"**Nobody knows:** {_plain(dossier.unreached)}", ""]
     if dossier.proposal and not dossier.approval:
         lines += [
             f"Waiting for a person: {_plain(dossier.proposal.question)} Digest `{dossier.proposal.digest[:12]}`",

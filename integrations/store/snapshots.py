@@ -5,13 +5,14 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, literal, select, true, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from incident.errors import PermanentError
+from incident.search import Found, Place, Wanted
 from incident.snapshot import Snapshot
 from integrations.store.connection import SYSTEM
-from integrations.store.tables import incidents
+from integrations.store.tables import UtcDateTime, incidents
 
 _log = structlog.get_logger()
 
@@ -62,17 +63,30 @@ def load(connection: Connection, incident_id: str) -> Snapshot | None:
 
 def newest(connection: Connection, limit: int) -> tuple[Snapshot, ...]:
     """The newest snapshots, newest first, at most `limit`; unreadable ones are left out, and the log names them."""
-    return tuple(_readable(_rows(connection, None, limit)))
+    return tuple(_readable(_rows(connection, true(), limit)))
 
 
-def _rows(connection: Connection, which: ColumnElement[bool] | None, limit: int) -> Sequence[Row[Any, Any]]:
-    query = select(incidents.c.incident_id, incidents.c.snapshot)
-    query = query if which is None else query.where(which)
+def search(connection: Connection, wanted: Wanted) -> Found:
+    """Those that are wanted, newest first; unreadable ones are left out, and the log names them."""
+    said = {name: getattr(wanted, name) for name in ("service", "environment", "severity", "outcome")}
+    which = and_(true(), *(incidents.c[name] == str(value) for name, value in said.items() if value is not None))
+    if wanted.since is not None:
+        which = which & (incidents.c.opened_at >= wanted.since)
+    if wanted.after is not None:
+        place = tuple_(incidents.c.opened_at, incidents.c.incident_id)
+        which = which & (place < tuple_(literal(wanted.after.opened_at, UtcDateTime), wanted.after.incident_id))
+    rows = _rows(connection, which, wanted.limit)
+    last = Place(opened_at=rows[-1].opened_at, incident_id=rows[-1].incident_id) if rows else None
+    return Found(snapshots=tuple(_readable(rows)), next=last if len(rows) == wanted.limit else None)
+
+
+def _rows(connection: Connection, which: ColumnElement[bool], limit: int) -> Sequence[Row[Any, Any, Any]]:
+    query = select(incidents.c.incident_id, incidents.c.opened_at, incidents.c.snapshot).where(which)
     ordered = query.order_by(incidents.c.opened_at.desc(), incidents.c.incident_id.desc())
     return connection.execute(ordered.limit(max(limit, 0))).all()
 
 
-def _readable(rows: Iterable[Row[Any, Any]]) -> Iterable[Snapshot]:
+def _readable(rows: Iterable[Row[Any, Any, Any]]) -> Iterable[Snapshot]:
     unreadable: list[str] = []
     for row in rows:
         try:

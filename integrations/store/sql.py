@@ -8,6 +8,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RunState, Stop
+from incident.search import Found, Wanted
 from incident.snapshot import Snapshot
 from integrations.store import ledger, snapshots
 from integrations.store.connection import PATIENCE, Database
@@ -43,6 +44,10 @@ class SqlStore:
     async def newest(self, limit: int) -> tuple[Snapshot, ...]:
         """The newest snapshots, newest first, at most `limit`; unreadable ones are left out, and the log names them."""
         return await self._do(snapshots.newest, limit)
+
+    async def search(self, wanted: Wanted) -> Found:
+        """Those that are wanted, newest first; unreadable ones are left out, and the log names them."""
+        return await self._do(snapshots.search, wanted)
 
     async def entry(self, correlation_id: str) -> Remediation | None:
         """The entry of that correlation id, or `None`.

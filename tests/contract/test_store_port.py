@@ -10,7 +10,9 @@ import pytest
 from incident.errors import PermanentError, TransientError
 from incident.evidence import SourceState
 from incident.ledger import HOUR, NOTHING_DONE, Quota, Remediation, RemediationKind, RunState, Stop
-from incident.ports import Ledger, SnapshotStore
+from incident.ports import IncidentArchive, Ledger, SnapshotStore
+from incident.search import Wanted
+from incident.severity import Severity
 from incident.snapshot import Outcome, Snapshot
 from integrations.store import SqlStore, StoreSettings
 from tests import builders
@@ -22,8 +24,8 @@ pytest_plugins = ["tests.contract.databases"]
 ONE_EACH = Quota(service_per_hour=1, fleet_per_hour=100)
 
 
-class Store(SnapshotStore, Ledger, Protocol):
-    """Both ports in one."""
+class Store(SnapshotStore, IncidentArchive, Ledger, Protocol):
+    """All ports in one."""
 
 
 def _snapshot(number: int = 0, **changes: object) -> Snapshot:
@@ -98,6 +100,50 @@ async def test_time_decides_the_order_whatever_the_zone(store: Store) -> None:
     await store.save(_snapshot(2, opened_at=_snapshot(2).opened_at.astimezone(east)))
 
     assert [each.incident_id for each in await store.newest(2)] == [_snapshot(2).incident_id, _snapshot(1).incident_id]
+
+
+async def test_what_is_wanted_is_found_page_by_page(store: Store) -> None:
+    for number in range(7):
+        await store.save(_snapshot(number, service="payment-api" if number % 2 else "orders-api"))
+    wanted, found = Wanted(service="orders-api", limit=2), []
+    while True:
+        page = await store.search(wanted)
+        found += [each.incident_id[-1] for each in page.snapshots]
+        if page.next is None:
+            break
+        wanted = wanted.model_copy(update={"after": page.next})
+    assert found == ["6", "4", "2", "0"]
+
+
+async def test_incidents_of_the_same_moment_are_found_once_each(store: Store) -> None:
+    for number in range(4):
+        await store.save(_snapshot(number, opened_at=builders.NOW))
+    first = await store.search(Wanted(limit=3))
+    second = await store.search(Wanted(limit=3, after=first.next))
+    assert [each.incident_id[-1] for each in (*first.snapshots, *second.snapshots)] == ["3", "2", "1", "0"]
+    assert second.next is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Wanted(), "3210"),
+        (Wanted(severity=Severity.P1), "2"),
+        (Wanted(outcome=Outcome.UNRESOLVED), "1"),
+        (Wanted(environment="staging"), "3"),
+        (Wanted(since=builders.NOW + timedelta(minutes=2)), "32"),
+        (Wanted(severity=Severity.P1, outcome=Outcome.UNRESOLVED), ""),
+    ],
+)
+async def test_each_filter_holds_by_itself_and_with_others(store: Store, wanted: Wanted, found: str) -> None:
+    for each in (
+        _snapshot(0),
+        _snapshot(1, outcome=Outcome.UNRESOLVED),
+        _snapshot(2, severity=Severity.P1),
+        _snapshot(3, environment="staging"),
+    ):
+        await store.save(each)
+    assert "".join(each.incident_id[-1] for each in (await store.search(wanted)).snapshots) == found
 
 
 async def test_saves_at_once_all_arrive(store: Store) -> None:

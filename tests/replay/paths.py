@@ -7,18 +7,19 @@ from typing import Any
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from incident.dossier import Proposal, Stage
+from incident.dossier import AlertNotice, Proposal, Stage
 from incident.errors import AnalystUnusableError, TransientError
 from incident.evidence import Source
 from incident.ledger import RunState, Stop
 from incident.messages import ChatKind
 from incident.snapshot import Outcome
 from tests import builders
-from tests.fakes import FakeAnalyst, FakeService, InMemoryStore
+from tests.fakes import FakeAnalyst, FakeChat, FakePager, FakeService, InMemoryStore
 from tests.workflow.shift import (
     P0,
     P1,
     P2,
+    UNREACHABLE,
     WORSE,
     ByDeployment,
     Handle,
@@ -308,6 +309,57 @@ async def late_record(where: WorkflowEnvironment, name: str) -> Recorded:
         return handle
 
 
+async def conversation(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, chat=FakeChat(places=True), analyst=_unsure()) as shift:
+        handle = await _open(shift, ask_again_after="100ms")
+        proposal = await _asked(handle)
+        await until(lambda: [each.kind for each in shift.chat.posted].count(ChatKind.QUESTION) > 1)
+        for approver in ("mallory", "ada", "ada"):
+            answer = ApprovalAnswer(digest=proposal.digest, approver=approver, approved=True)
+            await handle.signal(IncidentWorkflow.answered, answer)
+        await handle.signal(IncidentWorkflow.alerted, AlertNotice(source="alertmanager", firing=("HighErrorRate",)))
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def two_people(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name, analyst=_unsure()) as shift:
+        handle = await _open(shift, approvers=("ada", "grace"), approvals_needed=2)
+        proposal = await _asked(handle)
+        for approver in ("ada", "grace"):
+            answer = ApprovalAnswer(digest=proposal.digest, approver=approver, approved=True)
+            await handle.execute_update(IncidentWorkflow.answer, answer)
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def escalated(where: WorkflowEnvironment, name: str) -> Recorded:
+    times = {
+        "page_after": "300ms",
+        "decide_within": "100ms",
+        "page_unanswered_after": "600ms",
+        "wake_again_after": "0s",
+    }
+    async with at_work(where, name, analyst=_unsure()) as shift:
+        handle = await _open(shift, **times)
+        await until(lambda: len(shift.pager.sent) > 1)
+        await _answer(handle, approved=True)
+        return await _closed(handle, Outcome.RECOVERED)
+
+
+async def pager_down(where: WorkflowEnvironment, name: str) -> Recorded:
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, sick(P1), sick(P1), well())
+    down = FakePager(error=TransientError("pagerduty", "down", retry_after=UNREACHABLE))
+    async with at_work(where, name, service=service, pager=down) as shift:
+        return await _closed(await _open(shift), Outcome.RECOVERED)
+
+
+async def nobody_reached(where: WorkflowEnvironment, name: str) -> Recorded:
+    down = TransientError("slack", "down", retry_after=UNREACHABLE)
+    service = FakeService(live=101, bad=(100, 101))
+    async with at_work(where, name, service=service, chat=FakeChat(error=down), pager=FakePager(error=down)) as shift:
+        return await _closed(await _open(shift, max_looks=3, keep_calling_for="0s"), Outcome.UNRESOLVED)
+
+
 PATHS: dict[str, Path] = {
     "bad-deploy": bad_deploy,
     "rollback-does-not-help": rollback_does_not_help,
@@ -341,4 +393,9 @@ PATHS: dict[str, Path] = {
     "remediation-followed": remediation_followed,
     "store-down": store_down,
     "late-record": late_record,
+    "conversation": conversation,
+    "two-people": two_people,
+    "escalated": escalated,
+    "pager-down": pager_down,
+    "nobody-reached": nobody_reached,
 }

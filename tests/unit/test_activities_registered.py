@@ -55,6 +55,7 @@ def test_a_name_that_histories_hold_is_never_changed() -> None:
         "analyze.judge",
         "detect.collect",
         "detect.live",
+        "notify.change",
         "notify.chat",
         "notify.page",
         "notify.resolve",

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from pydantic import ValidationError
 
-from incident.dossier import Dossier, proposal_digest
+from incident.dossier import AlertNotice, Dossier, proposal_digest
 from incident.ledger import NOTHING_DONE, RunState, Stop
 from tests.builders import (
     INCIDENT_ID,
@@ -112,3 +112,65 @@ def test_two_dossiers_share_no_list() -> None:
     one, other = dossier(), dossier()
     one.notifications.append(notification())
     assert other.notifications == []
+
+
+# What a second person, and a second name, change.
+
+PAIR = policy(approvers=("ada", "grace"), approvals_needed=2, known_as={"slack:T1/U1": "ada"})
+
+
+def asked_of_two(**changes: object) -> Dossier:
+    return dossier(**{"proposal": OPEN, "policy": PAIR, **changes})
+
+
+def test_one_of_two_approvals_decides_nothing_and_the_second_person_does() -> None:
+    asked = asked_of_two()
+    asked.take(approval(digest="d" * 64, approver="ada"))
+    assert asked.approval is None
+    asked.take(approval(digest="d" * 64, approver="slack:T1/U1"))
+    assert asked.approval is None
+    asked.take(approval(digest="d" * 64, approver="grace"))
+    assert asked.approval == asked.approvals[-1]
+
+
+def test_an_approval_of_an_earlier_proposal_does_not_count_for_this_one() -> None:
+    asked = asked_of_two()
+    asked.take(approval(digest="e" * 64, approver="grace"))
+    asked.take(approval(digest="d" * 64, approver="ada"))
+    assert asked.approval is None
+
+
+def test_one_denial_decides() -> None:
+    asked = asked_of_two()
+    asked.take(approval(digest="d" * 64, approver="ada"))
+    asked.take(approval(digest="d" * 64, approver="ada", approved=False))
+    assert asked.approval
+    assert not asked.approval.approved
+
+
+def test_who_asked_for_the_incident_approves_only_where_one_is_enough() -> None:
+    trigger = {"source": "api", "by": "slack:T1/U1"}
+    assert asked_of_two(trigger=trigger).objection("d" * 64, "ada", NOW) == (
+        "ada asked for this incident, and two others must approve"
+    )
+    assert dossier(proposal=OPEN, trigger={"source": "api", "by": "ada"}).objection("d" * 64, "ada", NOW) == ""
+
+
+def test_the_same_answer_of_the_same_person_is_known_under_every_name() -> None:
+    asked = asked_of_two()
+    first = approval(digest="d" * 64, approver="ada")
+    asked.take(first)
+    assert asked.given("d" * 64, "slack:T1/U1", approved=True) == first
+    assert asked.given("d" * 64, "ada", approved=False) is None
+    assert asked.given("e" * 64, "ada", approved=True) is None
+    assert asked.given("d" * 64, "grace", approved=True) is None
+
+
+def test_what_alerts_say_is_counted_and_their_names_are_kept_once_and_capped() -> None:
+    heard = dossier()
+    assert heard.hear(AlertNotice(source="grafana", firing=("A", "B", "A"), left_out=3), NOW) == ("A", "B")
+    assert heard.hear(AlertNotice(source="grafana", firing=("B", "C" * 200)), NOW) == ("C" * 100,)
+    many = tuple(f"N{number}" for number in range(40))
+    assert len(heard.hear(AlertNotice(source="grafana", firing=many), NOW)) == 17
+    assert heard.hear(AlertNotice(source="grafana", resolved=many), NOW) == ()
+    assert (heard.heard.notices, len(heard.heard.alerts), heard.heard.left_out, heard.heard.firing) == (4, 20, 3, False)

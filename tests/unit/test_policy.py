@@ -315,3 +315,19 @@ def test_a_policy_under_which_everything_passes_for_healthy_is_refused() -> None
     text = "[thresholds]\n" + "".join(f"{name} = false\n" for name in Thresholds.model_fields)
     with pytest.raises(ConfigurationError, match="expected limits for at least one metric"):
         parse_policy(text, "policy.toml", [])
+
+
+def test_another_name_must_stand_for_an_approver() -> None:
+    with pytest.raises(ValidationError, match="known_as: expected names of approvers, got adda"):
+        Policy(approvers=("ada",), known_as={"slack:T1/U1": "adda"})
+
+
+def test_a_person_is_known_by_every_name() -> None:
+    bounds = Policy(approvers=("ada",), known_as={"slack:T1/U1": "ada"})
+    assert [bounds.person(name) for name in ("slack:T1/U1", "ada", "eve")] == ["ada", "ada", "eve"]
+
+
+def test_by_default_a_question_is_asked_again_then_paged_then_closed() -> None:
+    by_default = Policy()
+    assert by_default.ask_again_after < by_default.page_unanswered_after < by_default.approve_within
+    assert by_default.approvals_needed == 1

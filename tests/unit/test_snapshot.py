@@ -159,8 +159,8 @@ def test_the_schema_is_closed_and_names_its_dialect_and_version() -> None:
     schema = snapshot_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False
-    assert schema["properties"]["schema_version"]["enum"] == ["1.0", "1.1"]
-    assert schema["properties"]["schema_version"]["default"] == snapshot().schema_version == "1.1"
+    assert schema["properties"]["schema_version"]["enum"] == ["1.0", "1.1", "1.2"]
+    assert schema["properties"]["schema_version"]["default"] == snapshot().schema_version == "1.2"
     validator = Draft202012Validator(schema)
     shown = dumped(snapshot())
     assert not validator.is_valid({**shown, "surprise": 1})
@@ -226,7 +226,7 @@ def test_a_stored_snapshot_of_schema_1_0_holds_to_the_published_schema() -> None
     Draft202012Validator(snapshot_schema()).validate(dumped(loaded))
 
 
-@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", 1.1])
+@pytest.mark.parametrize("version", ["0.9", "1.3", "2.0", 1.1])
 def test_a_snapshot_of_another_schema_is_refused(version: object) -> None:
     with pytest.raises(ValidationError, match="schema_version"):
         Snapshot.model_validate_json(json.dumps({**dumped(snapshot()), "schema_version": version}))

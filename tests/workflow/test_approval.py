@@ -6,14 +6,14 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from incident.dossier import Approval, Dossier, Proposal, Stage
+from incident.dossier import AlertNotice, Approval, Dossier, Proposal, Stage
 from incident.evidence import Health, Source
 from incident.gate import Course
 from incident.ledger import RunState
 from incident.messages import ChatKind
 from incident.snapshot import ActionTaken, Outcome
 from tests import builders
-from tests.fakes import FakeAnalyst, FakeService, InMemoryStore
+from tests.fakes import FakeAnalyst, FakeChat, FakeService, InMemoryStore
 from tests.workflow.conftest import Staff
 from tests.workflow.shift import Handle, Shift, at_stage, ended, noted, until, well
 from workflows.incident import IncidentWorkflow
@@ -240,3 +240,164 @@ async def test_a_proposal_is_shown_to_whoever_asks(staff: Staff) -> None:
     assert "roll back deployment 101 to 100?" in proposal.question
     await say(handle, proposal, approved=False)
     await ended(handle)
+
+
+async def test_a_question_is_asked_again_then_paged_then_closed_as_escalated(staff: Staff) -> None:
+    shift = await staff(analyst=unsure(), chat=FakeChat(places=True))
+    times = {"ask_again_after": "5m", "page_unanswered_after": "10m", "approve_within": "15m", "page_after": "1h"}
+    snapshot = await shift.handle(times)
+    asked = [each for each in shift.chat.posted if each.kind is ChatKind.QUESTION and not each.stands]
+    assert [each.ask is not None for each in asked] == [True, True]
+    assert len({each.key for each in asked}) == 2
+    assert snapshot.proposal
+    assert {each.ask.digest for each in asked if each.ask} == {snapshot.proposal.digest}
+    after = {
+        words: entry.at - snapshot.opened_at
+        for entry in snapshot.timeline
+        for words in ("asking again", "paging: no answer yet", "paging: nobody answered")
+        if words in entry.text
+    }
+    assert [round(each.total_seconds() / 60) for each in after.values()] == [5, 10, 15]
+    assert len(shift.pager.sent) == 1
+    assert snapshot.outcome is Outcome.ESCALATED
+    assert snapshot.approvals == ()
+
+
+async def test_a_question_that_was_answered_or_is_asked_again_has_no_buttons_any_more(staff: Staff) -> None:
+    shift = await staff(analyst=unsure(), chat=FakeChat(places=True))
+    handle, proposal = await asking(shift, ask_again_after="1m", approve_within="10m")
+    await shift.skip(handle, timedelta(minutes=2))
+    await say(handle, proposal)
+    await ended(handle)
+    questions = [each for each in shift.chat.shown.values() if each.kind is ChatKind.QUESTION]
+    assert [(each.ask, each.status) for each in questions] == [(None, "asked again below"), (None, "approved by ada")]
+
+
+async def test_the_one_message_of_an_incident_goes_on_saying_where_it_stands(staff: Staff) -> None:
+    shift = await staff(analyst=unsure(), chat=FakeChat(places=True))
+    handle, proposal = await asking(shift)
+    await until(lambda: any(each.status.startswith("asks a person") for each in shift.chat.posted))
+    await say(handle, proposal)
+    snapshot = await ended(handle)
+    cards = [each for each in shift.chat.shown.values() if each.kind is ChatKind.ALERT]
+    assert [each.status.split(":")[0] for each in cards] == ["FULLY_RECOVERED"]
+    (place,) = [place for place, each in shift.chat.shown.items() if each.kind is ChatKind.ALERT]
+    under = [each.kind for each in shift.chat.shown.values() if each.thread == place]
+    assert under == [ChatKind.DETAILS, ChatKind.QUESTION, ChatKind.REPORT]
+    kept = [each.kind for each in snapshot.notifications]
+    assert kept.count(ChatKind.ALERT) == 1
+
+
+async def test_the_same_answer_again_is_the_same_answer_also_once_it_is_acted_on(staff: Staff) -> None:
+    shift = await staff(analyst=unsure())
+    handle, proposal = await asking(shift, settle="1h")
+    first = await say(handle, proposal)
+    assert await say(handle, proposal) == first
+    await at_stage(handle, Stage.SETTLING)
+    assert await say(handle, proposal) == first
+    snapshot = await shift.finish(handle)
+    assert snapshot.approvals == (first,)
+    assert len(shift.service.rollback.begun) == 1
+
+
+async def test_an_answer_by_signal_is_taken_like_any_other(staff: Staff) -> None:
+    shift = await staff(analyst=unsure())
+    handle, proposal = await asking(shift, approvers=("ada",), known_as={"slack:T1/U1": "ada"})
+    pressed = ApprovalAnswer(digest=proposal.digest, approver="slack:T1/U1", approved=True)
+    for _ in range(3):
+        await handle.signal(IncidentWorkflow.answered, pressed)
+    snapshot = await ended(handle)
+    assert [each.approver for each in snapshot.approvals] == ["slack:T1/U1"]
+    assert snapshot.remediation
+    assert snapshot.remediation.authorised_by == "slack:T1/U1"
+
+
+async def test_a_signal_that_is_refused_is_answered_where_the_question_stands_ten_times_at_most(staff: Staff) -> None:
+    shift = await staff(analyst=unsure(), chat=FakeChat(places=True))
+    handle, proposal = await asking(shift)
+    for number in range(15):
+        stranger = ApprovalAnswer(digest=proposal.digest, approver=f"mallory-{number}", approved=True)
+        await handle.signal(IncidentWorkflow.answered, stranger)
+    old = ApprovalAnswer(digest="0" * 64, approver="ada", approved=True)
+    await handle.signal(IncidentWorkflow.answered, old)
+    await say(handle, proposal, approved=False)
+    snapshot = await ended(handle)
+    notes = [each.title for each in shift.chat.posted if each.kind is ChatKind.NOTE]
+    assert len(notes) == 10
+    assert notes[0] == "The answer of mallory-0 (approve) was not taken: mallory-0 is not one of the policy's approvers"
+    assert noted(snapshot, "the answer of ada (approve) was not taken: this is not the proposal that is open")
+    assert shift.service.rollback.starts == []
+    assert [each.approver for each in snapshot.approvals] == ["ada"]
+
+
+async def test_an_answer_by_signal_after_its_time_is_refused(staff: Staff) -> None:
+    shift = await staff(analyst=unsure())
+    handle, proposal = await asking(shift, settle="1h")
+    await shift.skip(handle, timedelta(minutes=3))
+    await at_stage(handle, Stage.SETTLING)
+    late = ApprovalAnswer(digest=proposal.digest, approver="ada", approved=True)
+    await handle.signal(IncidentWorkflow.answered, late)
+    snapshot = await shift.finish(handle)
+    assert noted(snapshot, "was not taken: no answer is awaited: the incident is settling")
+    assert snapshot.approvals == ()
+    assert shift.service.rollback.starts == []
+
+
+TWO: dict[str, object] = {
+    "approvals_needed": 2,
+    "approvers": ("ada", "grace", "linus"),
+    "known_as": {"slack:T1/U1": "ada"},
+}
+
+
+async def test_two_people_must_approve_and_one_of_them_twice_is_one(staff: Staff) -> None:
+    shift = await staff(analyst=unsure())
+    handle, proposal = await asking(shift, **TWO)
+    await say(handle, proposal)
+    await say(handle, proposal, approver="slack:T1/U1")
+    dossier = await handle.query(IncidentWorkflow.dossier)
+    assert (dossier.stage, dossier.approval) == (Stage.AWAITING_APPROVAL, None)
+    assert shift.service.rollback.starts == []
+    await say(handle, proposal, approver="grace")
+    snapshot = await ended(handle)
+    assert snapshot.remediation
+    assert snapshot.remediation.authorised_by == "ada and grace"
+    assert [each.approver for each in snapshot.approvals] == ["ada", "grace"]
+
+
+async def test_one_denial_is_enough_also_by_who_had_approved(staff: Staff) -> None:
+    shift = await staff(analyst=unsure())
+    handle, proposal = await asking(shift, **TWO)
+    await say(handle, proposal)
+    await say(handle, proposal, approved=False)
+    snapshot = await ended(handle)
+    assert snapshot.approval
+    assert not snapshot.approval.approved
+    assert shift.service.rollback.starts == []
+
+
+async def test_who_asked_for_the_incident_is_neither_of_the_two(staff: Staff) -> None:
+    shift = await staff(analyst=unsure())
+    handle = await shift.open({**SOON, **TWO}, skipping=False, trigger={"source": "api", "by": "ada"})
+    proposal = (await at_stage(handle, Stage.AWAITING_APPROVAL)).proposal
+    assert proposal
+    error = await refusal(handle, ApprovalAnswer(digest=proposal.digest, approver="slack:T1/U1", approved=True))
+    assert "asked for this incident, and two others must approve" in str(error)
+    await say(handle, proposal, approver="linus")
+    await say(handle, proposal, approver="grace")
+    assert (await ended(handle)).outcome is Outcome.RECOVERED
+
+
+async def test_what_alerts_say_is_noted_once_for_each_name_and_decides_nothing(staff: Staff) -> None:
+    shift = await staff(analyst=unsure())
+    handle, proposal = await asking(shift)
+    for number in range(50):
+        names = ("HighErrorRate", f"Alert{number % 30}")
+        await handle.signal(IncidentWorkflow.alerted, AlertNotice(source="alertmanager", firing=names, left_out=number))
+    await say(handle, proposal, approved=False)
+    snapshot = await ended(handle)
+    heard = snapshot.heard
+    assert (heard.notices, len(heard.alerts), heard.left_out, heard.firing) == (50, 20, 49, True)
+    assert heard.alerts[:2] == ("HighErrorRate", "Alert0")
+    assert sum("says that this fires" in entry.text for entry in snapshot.timeline) == 19
+    assert shift.service.rollback.starts == []

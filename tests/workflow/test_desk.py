@@ -7,8 +7,8 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
-from incident.dossier import Stage
-from incident.errors import PermanentError, TransientError
+from incident.dossier import AlertNotice, Stage
+from incident.errors import NotOpenError, PermanentError, RefusedError, TransientError
 from incident.identifiers import correlation_id, parse_incident_id
 from incident.snapshot import Outcome
 from tests import builders
@@ -181,7 +181,7 @@ async def test_a_closed_incident_cannot_be_cancelled(staff: Staff) -> None:
     desk = desk_of(shift)
     _, handle = await desk.open(triggered("one", name))
     await ended(handle)
-    with pytest.raises((PermanentError, TransientError), match="completed"):
+    with pytest.raises(NotOpenError, match="completed"):
         await desk.cancel(handle, CancelRequest(by="ada"))
 
 
@@ -210,10 +210,10 @@ async def test_a_workflow_of_another_kind_answers_no_dossier(server: WorkflowEnv
     assert not await runs(handle)
 
 
-async def test_a_server_that_refuses_is_a_transient_error(staff: Staff) -> None:
+async def test_a_server_that_does_not_know_it_is_another_error_than_one_that_refuses(staff: Staff) -> None:
     shift = await staff()
     missing: Handle = shift.environment.client.get_workflow_handle_for(IncidentWorkflow.run, "nobody")
-    with pytest.raises(TransientError, match="temporal: "):
+    with pytest.raises(NotOpenError, match="incident: is not open"):
         await desk_of(shift).dossier(missing)
     elsewhere = Client(shift.environment.client.service_client, namespace="nowhere")
     with pytest.raises(TransientError, match=r"temporal: .*nowhere"):
@@ -236,3 +236,81 @@ async def test_a_hundred_triggers_at_once_are_one_incident_with_one_rollback(sta
     assert len(shift.service.rollback.starts) == 1
     assert len(shift.store.remediations) == 1
     assert snapshot.outcome is Outcome.RECOVERED
+
+
+async def test_an_alert_opens_an_incident_and_the_next_thousand_are_heard_in_it(staff: Staff) -> None:
+    gate = asyncio.Event()
+    shift, name = await named(staff, FakeService(live=101), FakeAnalyst(gate=gate))
+    desk = desk_of(shift)
+    request = triggered("", name, {"settle": "0s", "look_every": "0s"})
+    notice = AlertNotice(source="alertmanager", firing=("HighErrorRate",))
+    with shift.environment.with_time_skipping_disabled():
+        await asyncio.gather(*(desk.alert(request, notice) for _ in range(200)))
+    assert await desk.hear("production", name, AlertNotice(source="alertmanager", resolved=("HighErrorRate",)))
+    gate.set()
+    handle: Handle = shift.environment.client.get_workflow_handle_for(
+        IncidentWorkflow.run, f"incident-production-{name}"
+    )
+    snapshot = await ended(handle)
+    assert (snapshot.heard.notices, snapshot.heard.alerts, snapshot.heard.firing) == (201, ("HighErrorRate",), False)
+    assert len(shift.service.rollback.begun) == 1
+    assert len(shift.store.snapshots) == 1
+
+
+async def test_what_no_incident_is_open_for_is_said_to_nobody(staff: Staff) -> None:
+    desk = desk_of(await staff())
+    answer = ApprovalAnswer(digest="0" * 64, approver="ada", approved=True)
+    assert not await desk.press(UNKNOWN_ID, answer)
+    assert not await desk.look_now("production", "nobody")
+    assert not await desk.hear("production", "nobody", AlertNotice(source="grafana"))
+
+
+async def test_a_press_is_taken_where_no_worker_runs_and_counts_once_one_does(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=101), FakeAnalyst(builders.decision(confidence=0.7)))
+    desk = desk_of(shift)
+    with shift.environment.with_time_skipping_disabled():
+        joined, handle = await desk.open(triggered("one", name, {"settle": "0s", "look_every": "0s"}))
+    proposal = (await at_stage(handle, Stage.AWAITING_APPROVAL)).proposal
+    assert proposal
+    answer = ApprovalAnswer(digest=proposal.digest, approver="ada", approved=True)
+    assert await desk.press(joined.incident_id, answer)
+    assert (await ended(handle)).outcome is Outcome.RECOVERED
+    assert not await desk.press(joined.incident_id, answer)
+
+
+async def test_how_far_an_incident_is_can_be_waited_for(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=101), FakeAnalyst(builders.decision(confidence=0.7)))
+    desk = desk_of(shift)
+    with shift.environment.with_time_skipping_disabled():
+        joined, handle = await desk.open(triggered("one", name, {"settle": "0s", "look_every": "0s"}))
+        asking = await desk.until(handle, lambda each: each.stage == Stage.AWAITING_APPROVAL, shifts.PATIENCE)
+    assert (asking.stage, asking.closed) == (Stage.AWAITING_APPROVAL, False)
+    unchanged = await desk.until(handle, lambda each: each.stage != asking.stage, timedelta(milliseconds=300))
+    assert unchanged.stage == asking.stage
+    found = await desk.find(joined.incident_id)
+    assert found
+    await desk.cancel(found, CancelRequest(by="ada"))
+    await ended(handle)
+    closed = await desk.until(found, lambda _: False, shifts.PATIENCE)
+    assert (closed.stage, closed.closed) == (Stage.CLOSED, True)
+    assert closed.events > asking.events
+
+
+async def test_a_refusal_says_whether_such_an_answer_is_awaited_and_what_is_wrong_with_each_field(staff: Staff) -> None:
+    shift, name = await named(staff, FakeService(live=101))
+    desk = desk_of(shift)
+    request = triggered("one", name, {"settle": "0s", "look_every": "0s"}, outside="kestra")
+    with shift.environment.with_time_skipping_disabled():
+        _, handle = await desk.open(request)
+    await at_stage(handle, Stage.AWAITING_DECISION)
+    with pytest.raises(RefusedError) as early:
+        await desk.answer(handle, ApprovalAnswer(digest="0" * 64, approver="ada", approved=True))
+    assert not early.value.awaited
+    good = builders.decision().model_dump(mode="json")
+    with pytest.raises(RefusedError) as invalid:
+        await desk.decide(handle, OutsideDecision(decision={**good, "confidence": 90, "action": "reboot"}))
+    wrong = [line.split(":")[0] for line in invalid.value.errors]
+    assert (invalid.value.awaited, wrong) == (True, ["confidence", "action"])
+    assert (await desk.evidence(handle)).evidence is not None
+    await desk.decide(handle, OutsideDecision(declined="no key"))
+    await ended(handle)

@@ -9,7 +9,8 @@ from temporalio.api.enums.v1 import EventType
 from incident.dossier import Channel, Stage
 from incident.errors import PermanentError, TransientError
 from incident.evidence import Source
-from incident.identifiers import page_key
+from incident.identifiers import escalation_key, page_key
+from incident.ledger import RunState
 from incident.messages import ChatKind, ChatMessage
 from incident.snapshot import ActionTaken, Outcome, Snapshot
 from tests import builders
@@ -18,16 +19,23 @@ from tests.workflow.conftest import Staff
 from tests.workflow.shift import (
     P0,
     P1,
+    UNREACHABLE,
+    Handle,
     SlowRollback,
     at_stage,
     decided_together,
+    details,
     ended,
     noted,
     sick,
     summaries,
     until,
+    until_true,
     well,
+    why_paged,
 )
+from workflows.incident import IncidentWorkflow
+from workflows.messages import ApprovalAnswer, CancelRequest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -122,18 +130,134 @@ async def test_a_rollback_that_does_not_help_ends_in_a_page(staff: Staff) -> Non
         TransientError("pagerduty", "down", retry_after=timedelta(minutes=3)),
     ],
 )
-async def test_a_page_that_cannot_be_delivered_leaves_the_incident_unresolved_and_on_record(
+async def test_a_pager_that_is_down_has_its_page_in_the_chat_once(
     staff: Staff, error: PermanentError | TransientError
 ) -> None:
     service = FakeService(live=100)
     service.answer(Source.METRICS, sick(P0))
     shift = await staff(service=service, pager=FakePager(error=error))
     snapshot = await shift.handle()
+    pages = [message for message in shift.chat.posted if message.kind is ChatKind.PAGE]
+    assert [error.problem in page.text for page in pages] == [True]
+    assert snapshot.outcome is Outcome.ESCALATED
+    assert snapshot.action_taken is ActionTaken.ESCALATE
+    assert not snapshot.integrations.pagerduty
+    assert snapshot.unreached == ""
+    assert [error.problem in problem for problem in undelivered(snapshot, Channel.PAGER)] == [True]
+    assert snapshot.closed_at - snapshot.opened_at < timedelta(minutes=15)
+    assert shift.store.snapshots == {snapshot.incident_id: snapshot}
+
+
+async def test_where_nobody_can_be_told_the_incident_stays_open_and_says_so(staff: Staff) -> None:
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, sick(P0))
+    down = TransientError("slack", "down", retry_after=UNREACHABLE)
+    shift = await staff(service=service, chat=FakeChat(error=down), pager=FakePager(error=down))
+    handle = await shift.open({"keep_calling_for": "3h"}, skipping=False)
+    await until_true(lambda: nobody_knows(handle))
+    assert "Nobody knows" in await details(handle)
+    snapshot = await shift.finish(handle)
+    assert timedelta(hours=2, minutes=45) < snapshot.closed_at - snapshot.opened_at < timedelta(hours=3, minutes=15)
     assert snapshot.outcome is Outcome.UNRESOLVED
     assert snapshot.action_taken is ActionTaken.MONITOR
-    assert not snapshot.integrations.pagerduty
-    assert [error.problem in problem for problem in undelivered(snapshot, Channel.PAGER)] == [True]
-    assert shift.store.snapshots == {snapshot.incident_id: snapshot}
+    assert "neither the pager nor the chat" in snapshot.unreached
+    assert noted(snapshot, "nobody could be told")
+    assert [each.kind for each in snapshot.notifications if each.channel is Channel.PAGER] == [ChatKind.PAGE]
+
+
+async def test_a_pager_that_comes_back_after_two_hours_wakes_somebody(staff: Staff) -> None:
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, sick(P0))
+    down = TransientError("slack", "down", retry_after=UNREACHABLE)
+    shift = await staff(service=service, chat=FakeChat(error=down), pager=FakePager(*[down] * 15))
+    snapshot = await shift.handle()
+    assert [page.key for page in shift.pager.sent] == [page_key(snapshot.incident_id)]
+    assert snapshot.closed_at - snapshot.opened_at > timedelta(hours=1, minutes=30)
+    assert snapshot.outcome is Outcome.ESCALATED
+    assert snapshot.unreached == ""
+    assert noted(snapshot, "somebody was told")
+
+
+async def test_a_person_who_cancels_an_incident_that_nobody_could_be_told_of_ends_the_calling(staff: Staff) -> None:
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, sick(P0))
+    down = TransientError("slack", "down", retry_after=UNREACHABLE)
+    shift = await staff(service=service, chat=FakeChat(error=down), pager=FakePager(error=down))
+    handle = await shift.open({}, skipping=False)
+    await until_true(lambda: nobody_knows(handle))
+    await handle.execute_update(IncidentWorkflow.cancel, CancelRequest(by="ada"))
+    snapshot = await ended(handle)
+    assert snapshot.outcome is Outcome.CANCELLED
+
+
+async def test_nobody_is_called_any_more_about_a_service_that_recovered(staff: Staff) -> None:
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, sick(P1), well())
+    down = TransientError("slack", "down", retry_after=UNREACHABLE)
+    shift = await staff(service=service, chat=FakeChat(error=down), pager=FakePager(error=down))
+    snapshot = await shift.handle()
+    assert snapshot.outcome is Outcome.RECOVERED
+    assert snapshot.closed_at - snapshot.opened_at < timedelta(minutes=5)
+
+
+async def test_an_alert_that_the_chat_does_not_take_becomes_a_page(staff: Staff) -> None:
+    chat = FakeChat(error=TransientError("slack", "down", retry_after=UNREACHABLE))
+    shift = await staff(chat=chat)
+    snapshot = await shift.handle({"settle": "10m"})
+    assert snapshot.outcome is Outcome.RECOVERED
+    assert why_paged(shift) == "the chat did not take the alert"
+    assert shift.pager.resolved == [page_key(snapshot.incident_id)]
+
+
+async def test_an_escalation_is_a_page_of_its_own_and_all_are_closed_together(staff: Staff) -> None:
+    service = FakeService(live=101, states=(RunState.WAITING,) * 3 + (RunState.SUCCEEDED,))
+    shift = await staff(service=service, analyst=FakeAnalyst(builders.decision(confidence=0.7)))
+    policy = {"wake_again_after": "5m", "page_after": "3m", "approve_within": "1h", "page_unanswered_after": "10m"}
+    handle = await shift.open(policy, skipping=False)
+    await at_stage(handle, Stage.AWAITING_APPROVAL)
+    await shift.skip(handle, timedelta(minutes=11))
+    proposal = (await handle.query(IncidentWorkflow.dossier)).proposal
+    assert proposal
+    await handle.execute_update(
+        IncidentWorkflow.answer, ApprovalAnswer(digest=proposal.digest, approver="ada", approved=True)
+    )
+    snapshot = await shift.finish(handle)
+    keys = [page_key(snapshot.incident_id), escalation_key(snapshot.incident_id, 1)]
+    assert [page.key for page in shift.pager.sent] == keys
+    assert sorted(shift.pager.resolved) == sorted(keys)
+    assert await decided_together(handle, "notify.resolve")
+    assert noted(snapshot, "escalating: no answer yet: ")
+    assert noted(snapshot, "escalating: the rollback waits for a review")
+    assert snapshot.outcome is Outcome.RECOVERED
+
+
+async def test_five_escalations_are_enough(staff: Staff) -> None:
+    service = FakeService(live=101, states=(RunState.WAITING, RunState.RUNNING) * 9 + (RunState.SUCCEEDED,))
+    shift = await staff(service=service)
+    snapshot = await shift.handle({"wake_again_after": "0s", "follow_every": "1m", "remediate_within": "1h"})
+    assert len(shift.pager.sent) == 6
+    assert len(shift.pager.resolved) == 6
+    assert snapshot.outcome is Outcome.RECOVERED
+
+
+async def test_a_rollback_is_shown_beside_the_pages_and_a_pager_that_does_not_show_it_changes_nothing(
+    staff: Staff,
+) -> None:
+    shift = await staff()
+    snapshot = await shift.handle()
+    (change,) = shift.pager.changes
+    assert change.incident_id == snapshot.incident_id
+    assert change.summary == "rollback of payment-api (production): deployment 101 → 100"
+    failing = await staff(pager=FakePager(error=PermanentError("pagerduty", "refused")))
+    snapshot = await failing.handle()
+    assert snapshot.outcome is Outcome.RECOVERED
+    assert [(each.kind, each.delivered) for each in snapshot.notifications if each.channel is Channel.PAGER] == [
+        (ChatKind.CHANGE, False)
+    ]
+
+
+async def nobody_knows(handle: Handle) -> bool:
+    return bool((await handle.query(IncidentWorkflow.dossier)).unreached)
 
 
 async def test_a_pager_that_comes_back_within_its_ten_minutes_wakes_somebody(staff: Staff) -> None:
@@ -207,11 +331,11 @@ class SlowReports(FakeChat):
         super().__init__()
         self._refusals = 3
 
-    async def post(self, message: ChatMessage) -> None:
+    async def post(self, message: ChatMessage) -> str:
         if message.kind is ChatKind.REPORT and self._refusals:
             self._refusals -= 1
             raise TransientError("slack", "rate-limited", retry_after=timedelta(seconds=25))
-        await super().post(message)
+        return await super().post(message)
 
 
 class ResolvingNothing(FakePager):
@@ -228,6 +352,6 @@ class HangingChat(FakeChat):
         super().__init__()
         self.gate = asyncio.Event()
 
-    async def post(self, message: ChatMessage) -> None:
+    async def post(self, message: ChatMessage) -> str:
         await self.gate.wait()
-        await super().post(message)
+        return await super().post(message)

@@ -122,6 +122,7 @@ async def test_every_activity_and_every_timer_says_what_it_is_for(staff: Staff) 
         "chat: alert",
         "gate again, then deployment 101 → 100",
         "the rollback was pending",
+        "show the change",
         "look 1 of at most 3",
         "look 2 of at most 3",
     }

@@ -1,0 +1,38 @@
+"""The files that a team writes: its registry of services and its policy."""
+
+from pathlib import Path
+
+from incident.errors import ConfigurationError
+from incident.policy import PolicyBook, parse_policy
+from incident.services import ServiceRegistry, parse_registry
+
+
+def read_registry(path: Path) -> ServiceRegistry:
+    """The services that the file names.
+
+    Raises:
+        ConfigurationError: it is missing or cannot be used.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{path}: cannot be read ({error.__class__.__name__}); expected the registry of services, "
+            "set SERVICES_FILE to where it is"
+        ) from error
+    return parse_registry(text, str(path))
+
+
+def read_policies(path: Path, registry: ServiceRegistry) -> PolicyBook:
+    """The policies that the file holds; the defaults where there is no such file.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return PolicyBook()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read ({type(error).__name__})") from error
+    return parse_policy(text, str(path), registry.names)
