@@ -3,41 +3,40 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
 from getpass import getuser
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
 
 import typer
 from rich.console import Console
 from rich.text import Text
-from temporalio.client import WorkflowHandle
 
 from commander import doctor as examination
-from commander.demo import Demo, follow
+from commander.demo import Demo
+from commander.direct_line import direct_line
+from commander.gateway_line import gateway_line
+from commander.line import Asked, Line
+from commander.login import prepare
 from commander.scenarios import Scenario
+from commander.settings import UP, PersonSettings, load_person
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
-from commander.view import Progress, comparison, incidents, plain, say, summary
+from commander.tokens import grant
+from commander.view import Progress, comparison, incidents, plain, say, standing, summary
+from gateway.settings import Settings as GatewaySettings
+from gateway.settings import load_settings as load_gateway_settings
+from gateway.tokens import Scope
 from incident.decision import Decision
-from incident.dossier import Trigger
-from incident.errors import PermanentError, TransientError
+from incident.errors import ConfigurationError, PermanentError
 from incident.evidence import Evidence
 from incident.identifiers import parse_incident_id
-from incident.ledger import Stop
 from incident.policy import PolicyFile
 from incident.rulebook import RULES
-from incident.services import ServiceRegistry
 from incident.snapshot import Outcome, Snapshot, snapshot_schema
-from integrations.store import SqlStore
-from integrations.temporal import connect
-from worker.bootstrap import load_policies, load_registry
-from worker.settings import Settings, load_settings, variables
-from workflows.desk import IncidentDesk
-from workflows.incident import IncidentWorkflow
-from workflows.messages import ApprovalAnswer, CancelRequest, IncidentRequest
+from integrations.files import read_policies, read_registry
+from integrations.variables import variables
+from worker.settings import Settings, load_settings
 
 app = typer.Typer(
     name="commander",
@@ -46,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_HOME = Path(".commander")
 _GOOD = frozenset({Outcome.NO_INCIDENT, Outcome.RECOVERED})
 _NOT_GOOD = 1
 
@@ -58,7 +56,9 @@ def _incident_id(text: str) -> str:
 
 IncidentId = Annotated[str, typer.Argument(help="The incident's id.", metavar="ID", parser=_incident_id)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-Person = Annotated[str, typer.Option("--as", help="Who you are; default: the user you are logged in as.")]
+Direct = Annotated[bool, typer.Option("--direct", help="Go past the gateway: over Temporal and the store.")]
+Person = Annotated[str, typer.Option("--as", help="With --direct: who you are; default: as you are logged in.")]
+Way = AbstractAsyncContextManager[Line]
 
 
 class SchemaName(StrEnum):
@@ -92,7 +92,7 @@ def demo(
 
 async def _demo(scenario: Scenario, *, as_json: bool, keep: bool) -> int:
     console = _console(quiet=as_json)
-    snapshot, differences = await Demo(scenario, console, load_settings(), _HOME / "demo").run(keep=keep)
+    snapshot, differences = await Demo(scenario, console, load_settings(), UP.with_name("demo")).run(keep=keep)
     if as_json:
         typer.echo(snapshot.model_dump_json(indent=2))
         for difference in differences:
@@ -102,25 +102,45 @@ async def _demo(scenario: Scenario, *, as_json: bool, keep: bool) -> int:
 
 @app.command()
 def up() -> None:
-    """Start Temporal, the worker and the mock service here, and keep them until Ctrl-C. Data is kept in .commander/."""
+    """Start Temporal, worker, gateway and mock service here, until Ctrl-C. Data is kept in .commander/."""
     _run(_up())
 
 
 async def _up() -> int:
     settings, console = load_settings(), _console()
-    load_registry(settings)
+    registry = read_registry(settings.services_file)
+    policies = read_policies(settings.policy_file, registry)
+    login = prepare(UP, getuser())
     plan = StackPlan(
-        directory=_HOME / "up",
+        directory=UP,
         ports=StackPorts(),
         services_file=settings.services_file,
-        database=_HOME / "up" / "temporal.db",
+        database=UP / "temporal.db",
+        gateway=login.gateway,
     )
     async with EmbeddedStack(plan) as stack:
         say(console, "Temporal", stack.temporal.address)
         say(console, "Temporal Web UI", stack.temporal.ui_url)
         say(console, "Mock service", f"{stack.mock_url}/ui")
+        say(console, "Pages", f"{stack.gateway_url}/ui/")
+        say(console, "Log in with", f"the token in {login.token_file}; it is {login.name}'s")
+        say(console, "For others", f"commander token NAME --file {login.tokens_file}, and start anew")
+        for name in sorted(each for each in set(registry.names) if login.name not in policies.of(each).approvers):
+            say(console, "Not an approver", f"{login.name}, of {name}: see approvers in {settings.policy_file}")
         console.print("Up. `commander run payment-api` looks at the service; Ctrl-C ends it all.")
         raise PermanentError("embedded stack", await stack.first_death())
+
+
+@app.command()
+def token(
+    name: Annotated[str, typer.Argument(help="Whose: as the policy's approvers have it, or a program's name.")],
+    scope: Annotated[list[Scope], typer.Option(help="What it is good for; give it once for each.")] = [Scope.READ],  # noqa: B006 - typer wants a list, and nobody changes it
+    file: Annotated[Path | None, typer.Option(help="The tokens file; default: GATEWAY__TOKENS_FILE.")] = None,
+    *,
+    replace: Annotated[bool, typer.Option("--replace", help="Make the tokens invalid that NAME has.")] = False,
+) -> None:
+    """Make a token for the gateway and print it, once: the file keeps its hash. A gateway reads it when it starts."""
+    typer.echo(grant(file or load_gateway_settings().gateway.tokens_file, name, scope, replace=replace))
 
 
 @app.command()
@@ -131,30 +151,22 @@ def run(
     reason: Annotated[str, typer.Option(help="Why you ask; people will read it.")] = "",
     *,
     as_json: AsJson = False,
+    direct: Direct = False,
 ) -> None:
     """Look at a service, act as its policy allows, and follow the incident until it closes.
 
     Joins the incident that is open, if there is one. Exit 0 where nothing was wrong or it has recovered, else 1.
     """
-    trigger = Trigger(source="cli", trigger_id=uuid4().hex, reason=reason)
-    _run(_open(service, environment, outside_analyst, trigger, as_json=as_json))
+    asked = Asked(service=service, environment=environment, outside_analyst=outside_analyst, reason=reason)
+    _run(_open(asked, _line(direct=direct), as_json=as_json))
 
 
-async def _open(service: str, environment: str, outside_analyst: str, trigger: Trigger, *, as_json: bool) -> int:
-    settings, console = load_settings(), _console(quiet=as_json)
-    registry = load_registry(settings)
-    registry.find(environment, service)
-    request = IncidentRequest(
-        service=service,
-        environment=environment,
-        policy=load_policies(settings, registry).of(service),
-        trigger=trigger,
-        outside_analyst=outside_analyst,
-    )
-    desk = await _desk(settings)
-    joined, handle = await desk.open(request)
-    console.print(f"{joined.incident_id} ({'opened' if joined.opened else 'joined'})", highlight=False)
-    return _told(await follow(desk, handle, Progress(console)), console, as_json=as_json)
+async def _open(asked: Asked, way: Way, *, as_json: bool) -> int:
+    console = _console(quiet=as_json)
+    async with way as line:
+        opening = await line.open(asked)
+        console.print(f"{opening.incident_id} ({'opened' if opening.opened else 'joined'})", highlight=False)
+        return _told(await line.follow(opening.incident_id, Progress(console)), console, as_json=as_json)
 
 
 def _told(snapshot: Snapshot, console: Console, *, as_json: bool) -> int:
@@ -169,65 +181,53 @@ def _told(snapshot: Snapshot, console: Console, *, as_json: bool) -> int:
 @app.command(name="incidents")
 def list_incidents(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Closed incidents shown at most.")] = 20,
+    *,
+    direct: Direct = False,
 ) -> None:
     """List open incidents, and the newest closed ones."""
-    _run(_incidents(limit))
+    _run(_incidents(limit, _line(direct=direct)))
 
 
-async def _incidents(limit: int) -> int:
-    settings, console = load_settings(), _console()
-    async with _store(settings) as store:
-        closed = await store.newest(limit)
-    try:
-        still_open = await (await _desk(settings)).all_open()
-    except TransientError as error:
-        typer.echo(f"open incidents are not known: {error}", err=True)
-        console.print(incidents((), closed))
-        return _NOT_GOOD
-    console.print(incidents(still_open, closed))
-    return 0
+async def _incidents(limit: int, way: Way) -> int:
+    async with way as line:
+        listing = await line.list(limit)
+    if listing.open_unknown:
+        typer.echo(f"open incidents are not known: {listing.open_unknown}", err=True)
+    _console().print(incidents(listing.entries))
+    return _NOT_GOOD if listing.open_unknown else 0
 
 
 @app.command()
-def show(incident_id: IncidentId, *, as_json: AsJson = False) -> None:
+def show(incident_id: IncidentId, *, as_json: AsJson = False, direct: Direct = False) -> None:
     """Show an incident: its snapshot if it has closed, where it stands if it is open."""
-    _run(_show(incident_id, as_json=as_json))
+    _run(_show(incident_id, _line(direct=direct), as_json=as_json))
 
 
-async def _show(incident_id: str, *, as_json: bool) -> int:
-    settings, console = load_settings(), _console()
-    async with _store(settings) as store:
-        stored = await store.load(incident_id)
-    if stored is not None:
-        if not as_json:
-            Progress(console).show(stored.timeline, stored.notifications)
-        _told(stored, console, as_json=as_json)
-        return 0
-    desk = await _desk(settings)
-    dossier = await desk.dossier(await _found(desk, incident_id))
+async def _show(incident_id: str, way: Way, *, as_json: bool) -> int:
+    console = _console()
+    async with way as line:
+        known = await line.look(incident_id)
     if as_json:
-        typer.echo(dossier.model_dump_json(indent=2))
+        typer.echo(known.model_dump_json(indent=2))
+    elif isinstance(known, Snapshot):
+        Progress(console).show_snapshot(known)
+        _told(known, console, as_json=False)
     else:
-        Progress(console).show_dossier(dossier)
+        Progress(console).show_dossier(known)
+        console.print(standing(known))
     return 0
 
 
 @app.command(name="follow")
-def follow_incident(incident_id: IncidentId) -> None:
+def follow_incident(incident_id: IncidentId, *, direct: Direct = False) -> None:
     """Follow an open incident until it closes. Exit 0 where it has recovered, else 1."""
-    _run(_follow(incident_id))
+    _run(_follow(incident_id, _line(direct=direct)))
 
 
-async def _follow(incident_id: str) -> int:
-    settings, console = load_settings(), _console()
-    async with _store(settings) as store:
-        stored = await store.load(incident_id)
-    if stored is not None:
-        Progress(console).show(stored.timeline, stored.notifications)
-        return _told(stored, console, as_json=False)
-    desk = await _desk(settings)
-    handle = await _found(desk, incident_id)
-    return _told(await follow(desk, handle, Progress(console)), console, as_json=False)
+async def _follow(incident_id: str, way: Way) -> int:
+    console = _console()
+    async with way as line:
+        return _told(await line.follow(incident_id, Progress(console)), console, as_json=False)
 
 
 @app.command()
@@ -236,9 +236,11 @@ def approve(
     person: Person = "",
     note: Annotated[str, typer.Option(help="Kept in the record.")] = "",
     digest: Annotated[str, typer.Option(help="Refuse if the open proposal's digest does not begin so.")] = "",
+    *,
+    direct: Direct = False,
 ) -> None:
     """Approve what is proposed."""
-    _run(_answer(incident_id, person, note, digest, approved=True))
+    _run(_answer(incident_id, _line(direct=direct, person=person), digest, note, approved=True))
 
 
 @app.command()
@@ -247,22 +249,26 @@ def deny(
     person: Person = "",
     note: Annotated[str, typer.Option(help="Kept in the record.")] = "",
     digest: Annotated[str, typer.Option(help="Refuse if the open proposal's digest does not begin so.")] = "",
+    *,
+    direct: Direct = False,
 ) -> None:
     """Deny what is proposed."""
-    _run(_answer(incident_id, person, note, digest, approved=False))
+    _run(_answer(incident_id, _line(direct=direct, person=person), digest, note, approved=False))
 
 
-async def _answer(incident_id: str, person: str, note: str, digest: str, *, approved: bool) -> int:
-    desk = await _desk(load_settings())
-    handle = await _found(desk, incident_id)
-    proposal = (await desk.dossier(handle)).proposal
-    if proposal is None:
-        raise PermanentError(incident_id, "nothing is proposed")
-    if not proposal.digest.startswith(digest):
-        raise PermanentError(incident_id, f"the open proposal has the digest {proposal.digest[:12]}, not {digest}")
-    answer = ApprovalAnswer(digest=proposal.digest, approver=person or getuser(), approved=approved, note=note)
-    await desk.answer(handle, answer)
-    _console().print(Text(f"{'Approved' if approved else 'Denied'}: {plain(proposal.question)}"))
+async def _answer(incident_id: str, way: Way, digest: str, note: str, *, approved: bool) -> int:
+    async with way as line:
+        known = await line.look(incident_id)
+        if isinstance(known, Snapshot):
+            raise PermanentError(incident_id, f"has closed: {known.outcome}")
+        proposal = known.proposal
+        if proposal is None:
+            raise PermanentError(incident_id, "nothing is proposed")
+        if not proposal.digest.startswith(digest):
+            raise PermanentError(incident_id, f"the open proposal has the digest {proposal.digest[:12]}, not {digest}")
+        given = await line.answer(incident_id, proposal.digest, approved=approved, note=note)
+    said = "Approved" if given.approved else "Denied"
+    _console().print(Text(f"{said} by {plain(given.approver)}: {plain(proposal.question)}"))
     return 0
 
 
@@ -271,16 +277,18 @@ def cancel(
     incident_id: IncidentId,
     person: Person = "",
     reason: Annotated[str, typer.Option(help="Kept in the record.")] = "",
+    *,
+    direct: Direct = False,
 ) -> None:
     """End an incident. What has been done already is still verified, reported and recorded."""
-    _run(_cancel(incident_id, CancelRequest(by=person or getuser(), reason=reason)))
+    _run(_cancel(incident_id, _line(direct=direct, person=person), reason))
 
 
-async def _cancel(incident_id: str, request: CancelRequest) -> int:
-    desk = await _desk(load_settings())
-    receipt = await desk.cancel(await _found(desk, incident_id), request)
-    done = "something was done already: it is verified, reported, recorded" if receipt.acted else "nothing was done"
-    _console().print(f"{receipt.incident_id}: cancelled, {done}", highlight=False)
+async def _cancel(incident_id: str, way: Way, reason: str) -> int:
+    async with way as line:
+        acted = await line.cancel(incident_id, reason)
+    done = "something was done already: it is verified, reported, recorded" if acted else "nothing was done"
+    _console().print(f"{incident_id}: cancelled, {done}", highlight=False)
     return 0
 
 
@@ -290,57 +298,46 @@ def stop(
     environment: Annotated[str, typer.Option(help="Where it runs; left out: every environment.")] = "",
     person: Person = "",
     reason: Annotated[str, typer.Option(help="Kept in the record.")] = "",
+    *,
+    direct: Direct = False,
 ) -> None:
     """Pull the kill switch: nothing is rolled back until `commander release`. Open incidents are told at once.
 
     Exit 1 where it is pulled and the open incidents could not be told: they still meet it before they act.
     """
-    at = datetime.now(UTC)
-    _run(_stop(Stop(environment=environment, service=service, by=person or getuser(), reason=reason, at=at)))
+    _run(_stop(service, environment, reason, _line(direct=direct, person=person)))
 
 
-async def _stop(pulled: Stop) -> int:
-    settings, console = load_settings(), _console()
-    if pulled.service or pulled.environment:
-        _known(pulled, load_registry(settings))
-    async with _store(settings) as store:
-        await store.stop(pulled)
-    console.print(Text(plain(pulled.words)))
-    try:
-        told = await (await _desk(settings)).stop(pulled)
-    except TransientError as error:
-        typer.echo(f"open incidents could not be told, but meet it before they act: {error}", err=True)
+async def _stop(service: str, environment: str, reason: str, way: Way) -> int:
+    console = _console()
+    async with way as line:
+        pulled = await line.stop(service, environment, reason)
+    console.print(Text(plain(pulled.stop.words)))
+    if pulled.untold:
+        typer.echo(f"open incidents could not be told, but meet it before they act: {pulled.untold}", err=True)
         return _NOT_GOOD
-    console.print(f"open incidents that were told: {', '.join(told) or 'none'}", highlight=False)
+    console.print(f"open incidents that were told: {', '.join(pulled.told) or 'none'}", highlight=False)
     return 0
-
-
-def _known(pulled: Stop, registry: ServiceRegistry) -> None:
-    """A misspelt service or environment would stop nothing, so it is refused."""
-    if not any(pulled.covers(each.environment, each.name) for each in registry.service):
-        known = ", ".join(sorted(f"{each.name} ({each.environment})" for each in registry.service))
-        raise PermanentError(
-            " ".join(part for part in (pulled.service, pulled.environment) if part),
-            f"the registry has no such service there; known: {known}",
-        )
 
 
 @app.command()
 def release(
     service: Annotated[str, typer.Argument(help="As it was stopped; left out: every service.")] = "",
     environment: Annotated[str, typer.Option(help="As it was stopped; left out: every environment.")] = "",
+    *,
+    direct: Direct = False,
 ) -> None:
     """Let the kill switch of exactly that scope go. Exit 1 where none is pulled."""
-    _run(_release(environment, service))
+    _run(_release(service, environment, _line(direct=direct)))
 
 
-async def _release(environment: str, service: str) -> int:
-    async with _store(load_settings()) as store:
-        released, left = await store.release(environment, service), await store.stops()
-    _console().print("released" if released else "no kill switch of that scope is pulled")
-    for each in left:
+async def _release(service: str, environment: str, way: Way) -> int:
+    async with way as line:
+        gone = await line.release(service, environment)
+    _console().print("released" if gone.released else "no kill switch of that scope is pulled")
+    for each in gone.left:
         _console().print(Text(f"still pulled: {plain(each.words)}"))
-    return 0 if released else _NOT_GOOD
+    return 0 if gone.released else _NOT_GOOD
 
 
 @app.command()
@@ -365,9 +362,9 @@ def schema(name: Annotated[SchemaName, typer.Argument(help="Which one.")]) -> No
 
 @app.command()
 def settings() -> None:
-    """Print every setting of the worker and the command line as a Markdown table."""
+    """Print every setting of the worker, the gateway and the command line as a Markdown table."""
     typer.echo("| variable | default | meaning |\n|---|---|---|")
-    for each in variables():
+    for each in variables(Settings, GatewaySettings, PersonSettings):
         typer.echo(f"| `{each.name}` | {f'`{each.default}`' if each.default else ''} | {each.meaning} |")
 
 
@@ -380,27 +377,19 @@ def doctor(
 
 
 async def _doctor(service: str) -> int:
-    settings, console = load_settings(), _console()
-    findings = await examination.examine(settings, service)
-    console.print(examination.table(findings))
+    findings = await examination.examine(load_settings(), service, load_person())
+    _console().print(examination.table(findings))
     return 0 if all(finding.works for finding in findings) else _NOT_GOOD
 
 
 @asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[SqlStore]:
-    store = SqlStore(settings.store)
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-async def _desk(settings: Settings) -> IncidentDesk:
-    return IncidentDesk(await connect(settings.temporal))
-
-
-async def _found(desk: IncidentDesk, incident_id: str) -> WorkflowHandle[IncidentWorkflow, Snapshot]:
-    handle = await desk.find(incident_id)
-    if handle is None:
-        raise PermanentError(incident_id, "neither Temporal nor the store knows it")
-    return handle
+async def _line(*, direct: bool, person: str = "") -> AsyncIterator[Line]:
+    """The way to the incidents that was asked for."""
+    if direct:
+        async with direct_line(load_settings(), person or getuser()) as line:
+            yield line
+        return
+    if person:
+        raise ConfigurationError("--as: only with --direct; otherwise your token says who you are")
+    async with gateway_line(load_person()) as through:
+        yield through

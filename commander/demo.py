@@ -1,8 +1,6 @@
 """`commander demo`: one scenario from the injury to the record, on a stack of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -12,17 +10,19 @@ from rich.console import Console
 from temporalio.client import WorkflowHandle
 
 from activities.observation import Observer
+from commander.direct_line import follow
 from commander.scenarios import PLOTS, Plot, Scenario
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from commander.view import Progress, comparison, say, summary
 from incident.anomalies import assess
 from incident.dossier import Trigger
-from incident.errors import PermanentError, TransientError
+from incident.errors import PermanentError
 from incident.policy import Policy
 from incident.severity import Severity
 from incident.snapshot import Outcome, Snapshot
+from integrations.files import read_registry
 from integrations.http import HttpSettings, build_client, fetch_json
-from worker.bootstrap import ConfiguredServices, load_registry
+from worker.bootstrap import ConfiguredServices
 from worker.settings import Settings
 from workflows.desk import IncidentDesk
 from workflows.incident import IncidentWorkflow
@@ -33,7 +33,7 @@ _SYSTEM = "demo"
 _INJURED_WITHIN = timedelta(seconds=30)
 _CLOSED_WITHIN = timedelta(minutes=3)
 _LOOK = 0.25
-"""Seconds between two looks at the incident: how live the progress is."""
+"""Seconds between two looks at the numbers."""
 _HOLDS = 6
 """Looks in a row that must show the trouble before the incident is opened."""
 _QUICK_MOCK = {"MOCK_PROFILE": "live", "MOCK_RAMP_SECONDS": "2", "MOCK_ALERT_AFTER_SECONDS": "1"}
@@ -119,7 +119,7 @@ class Demo:
     async def _injured(self, stack: EmbeddedStack, http: httpx.AsyncClient, policy: Policy) -> None:
         """Waits, as an alert rule would, until the numbers show what the scenario is about, and go on showing it."""
         settings = self._settings.model_copy(update={"services_file": stack.services_file})
-        observer = Observer(ConfiguredServices(load_registry(settings), http), lambda: datetime.now(UTC))
+        observer = Observer(ConfiguredServices(read_registry(settings.services_file), http), lambda: datetime.now(UTC))
         severity, held = Severity.P3, 0
         try:
             async with asyncio.timeout(_INJURED_WITHIN.total_seconds()):
@@ -139,46 +139,13 @@ class Demo:
             self._console.print(comparison(snapshot))
         self._console.print(summary(snapshot))
         say(self._console, "Snapshot", str(file))
-        say(self._console, "", f"commander show {snapshot.incident_id} --json")
+        say(self._console, "", f"commander show {snapshot.incident_id} --json --direct")
         workflows = f"{stack.temporal.ui_url}/namespaces/{stack.temporal.namespace}/workflows"
         say(self._console, "All incidents", f"{workflows} (the Web UI stays with --keep)")
         if differences:
             self._console.print(f"[bold red]Not as it should be:[/] {'; '.join(differences)}")
         else:
             self._console.print("[bold green]Ended as it should.[/]")
-
-
-async def follow(
-    desk: IncidentDesk, handle: WorkflowHandle[IncidentWorkflow, Snapshot], progress: Progress
-) -> Snapshot:
-    """Shows what happens until the incident closes; its snapshot.
-
-    Raises:
-        TransientError: Temporal does not answer.
-    """
-    async with _result(handle) as closing:
-        while not closing.done():
-            try:
-                progress.show_dossier(await desk.dossier(handle))
-            except TransientError:
-                # A worker that restarts cannot be asked; the incident goes on and the next look tells.
-                if closing.done():
-                    break
-            await asyncio.wait({closing}, timeout=_LOOK)
-        snapshot = await closing
-    progress.show(snapshot.timeline, snapshot.notifications)
-    return snapshot
-
-
-@asynccontextmanager
-async def _result(
-    handle: WorkflowHandle[IncidentWorkflow, Snapshot],
-) -> AsyncIterator[asyncio.Task[Snapshot]]:
-    task = asyncio.create_task(handle.result())
-    try:
-        yield task
-    finally:
-        task.cancel()
 
 
 async def _activations(http: httpx.AsyncClient, stack: EmbeddedStack) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from rich import box
@@ -16,29 +15,26 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.observation import Observer
+from commander.finding import Finding, asked, unusable
+from commander.reach import examine_chat, examine_gateway, examine_pager
+from commander.settings import PersonSettings
 from commander.view import plain
-from incident.errors import ConfigurationError, IntegrationError, PermanentError
+from incident.errors import ConfigurationError, PermanentError
 from incident.evidence import Evidence, Metric, SourceReport, SourceState
 from incident.services import GitHubEndpoint, ServiceRegistry
 from incident.services import Service as RegisteredService
+from integrations.files import read_policies, read_registry
 from integrations.github import Checked, GitHub, GitHubDeployments, inspect_deployments, inspect_rollback
 from integrations.http import build_client
+from integrations.pagerduty import PagerDutySettings
+from integrations.slack import SlackSettings
 from integrations.store import SqlStore
 from integrations.temporal import connect
-from worker.bootstrap import ConfiguredServices, build_ports, load_policies, load_registry
+from worker.bootstrap import ConfiguredServices, build_ports
 from worker.settings import Settings
 from workflows.names import DEPLOYMENT, SEARCH_ATTRIBUTES, TASK_QUEUE
 
 _ANSWER_WITHIN = timedelta(seconds=10)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Whether one system would work, and what was seen or what to set."""
-
-    system: str
-    works: bool
-    words: str
 
 
 def table(findings: list[Finding]) -> Table:
@@ -52,12 +48,13 @@ def table(findings: list[Finding]) -> Table:
     return shown
 
 
-async def examine(settings: Settings, only: str = "") -> list[Finding]:
+async def examine(settings: Settings, only: str = "", person: PersonSettings | None = None) -> list[Finding]:
     """A finding for each system that the settings name; settings that cannot be used are findings too.
 
     Args:
         settings: what is examined.
         only: one service by name; empty: every one.
+        person: who asks; left out, nobody whom the gateway would know.
 
     Raises:
         PermanentError: the registry has no service of that name.
@@ -66,11 +63,14 @@ async def examine(settings: Settings, only: str = "") -> list[Finding]:
         await _asked("temporal", _temporal(settings)),
         await _asked("worker", _worker(settings)),
         await _asked("store", _store(settings)),
+        *await _gateway(person or PersonSettings.model_construct()),
+        *await examine_chat(settings.slack),
+        *examine_pager(settings.pagerduty),
     ]
     try:
-        registry = load_registry(settings)
+        registry = read_registry(settings.services_file)
     except ConfigurationError as error:
-        return [*findings, *_unusable("services", error)]
+        return [*findings, *unusable("services", error.lines)]
     findings.append(Finding("services", works=True, words=f"{', '.join(registry.names)} in {settings.services_file}"))
     findings += _policy(settings, registry)
     return [*findings, *await _examine_services(settings, registry, only)]
@@ -86,11 +86,13 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         try:
             services = ConfiguredServices(registry, http, settings.github)
         except ConfigurationError as error:
-            return _unusable("github", error)
+            return unusable("github", error.lines)
         try:
-            analyst = build_ports(settings, registry, http).analyst
+            # The chat and the pager are findings of their own.
+            alone = settings.model_copy(update={"slack": SlackSettings(), "pagerduty": PagerDutySettings()})
+            analyst = build_ports(alone, registry, http).analyst
         except ConfigurationError as error:
-            findings = _unusable("analyst", error)
+            findings = unusable("analyst", error.lines)
         else:
             findings = [Finding("analyst", works=True, words=f"{type(analyst).__name__}")]
         observer = Observer(services, lambda: datetime.now(UTC))
@@ -114,16 +116,17 @@ async def _on_github(github: GitHub, service: RegisteredService) -> list[Finding
     return [Finding(f"{service.name} {each.subject}", each.works, f"github: {each.words}") for each in checked]
 
 
-def _unusable(system: str, error: ConfigurationError) -> list[Finding]:
-    return [Finding(system, works=False, words=line) for line in error.lines]
+async def _gateway(person: PersonSettings) -> list[Finding]:
+    async with build_client(person.http) as http:
+        return await examine_gateway(person, http)
 
 
 def _policy(settings: Settings, registry: ServiceRegistry) -> list[Finding]:
     path = settings.policy_file
     try:
-        policy = load_policies(settings, registry)
+        policy = read_policies(settings.policy_file, registry)
     except ConfigurationError as error:
-        return _unusable("policy", error)
+        return unusable("policy", error.lines)
     if not path.exists():
         return [Finding("policy", works=True, words=f"there is no {path}: the defaults hold")]
     modes = ", ".join(f"{name}: {policy.of(name).mode}" for name in sorted(set(registry.names)))
@@ -132,9 +135,7 @@ def _policy(settings: Settings, registry: ServiceRegistry) -> list[Finding]:
 
 async def _asked(system: str, answer: Awaitable[str]) -> Finding:
     try:
-        return Finding(system, works=True, words=await answer)
-    except IntegrationError as error:
-        return Finding(system, works=False, words=error.problem)
+        return await asked(system, answer)
     except RPCError as error:
         return Finding(system, works=False, words=error.message)
 

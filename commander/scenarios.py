@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from incident.dossier import Channel
 from incident.freeze import Freeze
 from incident.policy import Mode, Policy
 from incident.severity import Severity
@@ -68,15 +67,11 @@ class Plot:
             "outcome": (snapshot.outcome, self.outcome),
             "severity": (snapshot.severity, self.opens_as),
             "action": (snapshot.action_taken, self.action),
-            "paged": (_reached(snapshot, Channel.PAGER), self.paged),
-            "chat": (_reached(snapshot, Channel.CHAT), self.chatted),
+            "paged": (snapshot.integrations.pagerduty, self.paged),
+            "chat": (snapshot.integrations.slack, self.chatted),
             "activations in the journal": (activations, self.activations),
         }
         return tuple(f"{what}: {was}, expected {wanted}" for what, (was, wanted) in seen.items() if was != wanted)
-
-
-def _reached(snapshot: Snapshot, channel: Channel) -> bool:
-    return any(each.delivered for each in snapshot.notifications if each.channel is channel)
 
 
 def _chaos(kind: str, amount: str, value: float, seconds: float) -> Injury:

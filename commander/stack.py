@@ -1,4 +1,4 @@
-"""The embedded stack: a Temporal server, the mock service and a worker as child processes on this machine.
+"""The embedded stack: Temporal, the mock service, a worker and the gateway as child processes on this machine.
 
 Children run in sessions of their own, so that Ctrl-C reaches only this process, which then stops them in order.
 """
@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -37,11 +37,12 @@ class StackPorts:
     temporal_ui: int = 8233
     mock: int = 3000
     health: int = 8081
+    gateway: int = 8080
 
     @classmethod
     def free(cls) -> "StackPorts":
         """Ports that nobody uses now."""
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in fields(cls)]
         ports = [each.getsockname()[1] for each in sockets]
         for each in sockets:
             each.close()
@@ -67,6 +68,8 @@ class StackPlan:
     """Settings of the worker, as environment variables."""
     worker_module: str = "worker"
     """What `python -m` runs as the worker."""
+    gateway: Mapping[str, str] | None = None
+    """Settings of the gateway, as environment variables; `None`: there is none."""
 
 
 class EmbeddedStack:
@@ -81,6 +84,7 @@ class EmbeddedStack:
             address=f"127.0.0.1:{ports.temporal}", ui_url=f"http://127.0.0.1:{ports.temporal_ui}"
         )
         self.mock_url = f"http://127.0.0.1:{ports.mock}"
+        self.gateway_url = f"http://127.0.0.1:{ports.gateway}"
         self.services_file = plan.services_file or plan.directory / "services.toml"
 
     @property
@@ -112,7 +116,7 @@ class EmbeddedStack:
         return self._obituary(waiting[done.pop()])
 
     def pid(self, name: str) -> int:
-        """The process id of `temporal`, `mock` or `worker`."""
+        """The process id of `temporal`, `mock`, `worker` or `gateway`."""
         return self._children[name].pid
 
     async def _start(self) -> None:
@@ -123,8 +127,12 @@ class EmbeddedStack:
         await self._spawn("temporal", _temporal_command(self._plan), {})
         await self._spawn("mock", [sys.executable, "-m", "mock_service"], {**self._plan.mock, "PORT": str(ports.mock)})
         await self._until("temporal", self._connected)
+        if self._plan.gateway is not None:
+            await self._spawn_gateway(self._plan.gateway)
         await self.start_worker()
         await self._until("mock", lambda: _answers(f"{self.mock_url}/deployment/status"))
+        if self._plan.gateway is not None:
+            await self._gateway_ready()
 
     async def start_worker(self) -> None:
         """Starts the worker, or starts it again after it died, and makes its build the current one."""
@@ -132,12 +140,18 @@ class EmbeddedStack:
             "TEMPORAL__ADDRESS": self.temporal.address,
             "SERVICES_FILE": str(self.services_file),
             "WORKER__HEALTH_BIND": f"127.0.0.1:{self._plan.ports.health}",
+            **({} if self._plan.gateway is None else {"PUBLIC_URL": self.gateway_url}),
             **self._plan.worker,
         }
         await self._spawn("worker", [sys.executable, "-m", self._plan.worker_module], environment)
         await self._until("worker", lambda: _answers(f"http://127.0.0.1:{self._plan.ports.health}/readyz"))
         build_id = environment.get("WORKER__BUILD_ID", WorkerSettings().build_id)
         await make_current(self.client, DEPLOYMENT, build_id, _READY_WITHIN)
+
+    async def start_gateway(self) -> None:
+        """Starts the gateway again after it died."""
+        await self._spawn_gateway(self._plan.gateway or {})
+        await self._gateway_ready()
 
     async def start_temporal(self) -> None:
         """Starts the server again after it died; what it kept in its file it still knows."""
@@ -149,6 +163,21 @@ class EmbeddedStack:
         child = self._children[name]
         child.kill()
         await child.wait()
+
+    async def _spawn_gateway(self, settings: Mapping[str, str]) -> None:
+        environment = {
+            "TEMPORAL__ADDRESS": self.temporal.address,
+            "TEMPORAL__UI_URL": self.temporal.ui_url,
+            "SERVICES_FILE": str(self.services_file),
+            "PUBLIC_URL": self.gateway_url,
+            "GATEWAY__BIND": f"127.0.0.1:{self._plan.ports.gateway}",
+            "GATEWAY__SECURE_COOKIES": "false",  # it is plain HTTP, and leaves this machine nowhere
+            **settings,
+        }
+        await self._spawn("gateway", [sys.executable, "-m", "gateway"], environment)
+
+    async def _gateway_ready(self) -> None:
+        await self._until("gateway", lambda: _answers(f"{self.gateway_url}/readyz"))
 
     async def _spawn(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         with (self._plan.directory / f"{name}.log").open("ab") as log:
@@ -186,7 +215,7 @@ class EmbeddedStack:
         return self._plan.directory / f"{name}.log"
 
     async def _stop(self) -> None:
-        for name in ("worker", "mock", "temporal"):
+        for name in ("gateway", "worker", "mock", "temporal"):
             child = self._children.pop(name, None)
             if child is None or child.returncode is not None:
                 continue

@@ -9,11 +9,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from incident.dossier import Dossier, Notification, TimelineEntry
+from commander.line import Entry
+from incident.dossier import Approval, Dossier, Notification, TimelineEntry
 from incident.evidence import Metric
 from incident.recovery import Classification, improvement
 from incident.snapshot import Snapshot
-from workflows.desk import OpenIncident
 
 _COMPARED = (
     Metric.ERROR_RATE,
@@ -27,15 +27,28 @@ _GOOD = frozenset({Classification.FULLY_RECOVERED, Classification.SIGNIFICANT_IM
 
 
 class Progress:
-    """Prints what is new in a dossier each time it is shown one."""
+    """Prints what is new in a dossier or a record each time it is shown one. Implements `Watcher`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._entries = 0
         self._told = 0
+        self._unreached = ""
 
-    def show(self, timeline: Sequence[TimelineEntry], notifications: Sequence[Notification]) -> None:
-        """Prints the entries and messages that were not there the last time."""
+    def show_dossier(self, dossier: Dossier) -> None:
+        """Prints what is new in `dossier`."""
+        self._show(dossier.timeline, dossier.notifications)
+        self._show_unreached(dossier.unreached)
+
+    def show_snapshot(self, snapshot: Snapshot) -> None:
+        """Prints what is new in the record."""
+        self._show(snapshot.timeline, snapshot.notifications)
+
+    def note(self, text: str) -> None:
+        """Prints `text` apart from what happens to the incident."""
+        self._console.print(Text(plain(text), "yellow"))
+
+    def _show(self, timeline: Sequence[TimelineEntry], notifications: Sequence[Notification]) -> None:
         for entry in timeline[self._entries :]:
             self._console.print(
                 Text.assemble((f"{entry.at:%H:%M:%S} ", "dim"), (f"{entry.stage:<17} ", "cyan"), plain(entry.text))
@@ -44,9 +57,12 @@ class Progress:
             self._console.print(notification(message))
         self._entries, self._told = len(timeline), len(notifications)
 
-    def show_dossier(self, dossier: Dossier) -> None:
-        """Prints what is new in `dossier`."""
-        self.show(dossier.timeline, dossier.notifications)
+    def _show_unreached(self, why: str) -> None:
+        if why and why != self._unreached:
+            self._console.print(unreached(why))
+        if self._unreached and not why:
+            self._console.print(Text("somebody was told by now", "green"))
+        self._unreached = why
 
 
 def say(console: Console, label: str, value: str) -> None:
@@ -64,6 +80,35 @@ def notification(message: Notification) -> RenderableType:
     state = "" if message.delivered else f" (not delivered: {plain(message.problem)})"
     title = f"{message.channel}: {message.kind}{state}"
     return Panel(Text(plain(message.text or message.title)), title=title, title_align="left", box=box.ROUNDED)
+
+
+def unreached(why: str) -> RenderableType:
+    """That nobody could be told, which nobody may overlook."""
+    text = Text(plain(f"Tell somebody. {why}"))
+    return Panel(text, title="NOBODY COULD BE TOLD", title_align="left", box=box.HEAVY, style="bold red")
+
+
+def standing(dossier: Dossier) -> RenderableType:
+    """Where an open incident stands, and what is asked of people."""
+    lines = [Text(f"Stage           {dossier.stage}")]
+    if dossier.stopped:
+        lines.append(Text(plain(f"Stopped         {dossier.stopped.words}"), "bold yellow"))
+    proposal, needed = dossier.proposal, dossier.policy.approvals_needed
+    if proposal is not None:
+        lines += [
+            Text(plain(f"Asked           {proposal.question}"), "bold"),
+            Text(f"                until {proposal.deadline:%Y-%m-%d %H:%M:%SZ}, digest {proposal.digest[:12]}"),
+        ]
+        if needed > 1:
+            lines.append(Text(f"                {needed} people must approve"))
+    lines += map(_answer, dossier.approvals)
+    return Panel(Group(*lines), title=dossier.incident_id, title_align="left", box=box.HEAVY)
+
+
+def _answer(approval: Approval) -> Text:
+    said = "Approved" if approval.approved else "Denied"
+    note = f": {approval.note}" if approval.note else ""
+    return Text(plain(f"{said:<16}by {approval.approver} at {approval.at:%H:%M:%SZ}{note}"))
 
 
 def comparison(snapshot: Snapshot) -> RenderableType:
@@ -94,11 +139,13 @@ def _deployments(snapshot: Snapshot) -> tuple[str, str]:
 def summary(snapshot: Snapshot) -> RenderableType:
     """How the incident ended, in a few lines."""
     said = snapshot.recovery.classification if snapshot.recovery else None
-    lines = [
+    lines = [Text(plain(f"NOBODY TOLD     {snapshot.unreached}"), "bold red")] if snapshot.unreached else []
+    lines += [
         Text.assemble("Outcome         ", (snapshot.outcome, "bold")),
         Text.assemble("Classification  ", (said or "not checked", "bold green" if said in _GOOD else "bold yellow")),
         Text(f"Severity        {snapshot.severity}"),
         Text(f"Done            {snapshot.action_taken}"),
+        *map(_answer, snapshot.approvals or ((snapshot.approval,) if snapshot.approval else ())),
     ]
     if snapshot.analysis:
         lines.append(Text(plain(f"Analyst         {snapshot.analysis.analyst} {snapshot.analysis.model}").rstrip()))
@@ -117,14 +164,13 @@ def summary(snapshot: Snapshot) -> RenderableType:
     return Panel(Group(*lines), title=snapshot.incident_id, title_align="left", box=box.HEAVY)
 
 
-def incidents(still_open: Sequence[OpenIncident], closed: Sequence[Snapshot]) -> RenderableType:
+def incidents(entries: Sequence[Entry]) -> RenderableType:
     """Open and closed incidents, a row each; when one opened stands in its id, in UTC."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for column in ("incident", "", "stage, outcome", "lasted"):
+    for column in ("incident", "", "stage, outcome", "lasted", ""):
         table.add_column(column, no_wrap=True)
-    for each in still_open:
-        table.add_row(each.incident_id, each.severity, each.stage, "open")
-    for record in closed:
-        seconds = round((record.closed_at - record.opened_at).total_seconds())
-        table.add_row(record.incident_id, record.severity, record.outcome, str(timedelta(seconds=seconds)))
+    for each in entries:
+        lasted = "open" if each.lasted is None else str(timedelta(seconds=round(each.lasted.total_seconds())))
+        mark = Text("nobody told", "bold red") if each.unreached else ""
+        table.add_row(each.incident_id, each.severity, each.stands, lasted, mark)
     return table

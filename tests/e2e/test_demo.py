@@ -28,7 +28,7 @@ async def test_every_scenario_ends_as_it_should_and_its_json_holds_to_the_publis
     done = [each for each in (snapshot["remediation"], snapshot["undo"]) if each]
     assert len(done) == plot.activations
     assert processes_of(tmp_path) == []
-    kept = await commander(tmp_path, "show", snapshot["incident_id"], "--json")
+    kept = await commander(tmp_path, "show", snapshot["incident_id"], "--json", "--direct")
     assert json.loads(kept.out) == snapshot
 
 

@@ -8,11 +8,17 @@ from pathlib import Path
 import pytest
 
 from commander.__main__ import run
+from commander.settings import PersonSettings
+from gateway.settings import Settings as GatewaySettings
+from integrations.variables import variables
 from mock_service.settings import MockServiceSettings
-from worker.settings import Settings, variables
+from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+MODELS = (Settings, GatewaySettings, PersonSettings)
+"""Every process's settings."""
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EVERY_VARIABLE = variables(*MODELS)
 NOT_ROOTS = {"bench", "docs", "tests"}
 
 
@@ -64,7 +70,8 @@ def test_no_module_swallows_every_exception_without_a_reason() -> None:
 def test_readme_lists_every_setting_with_its_default_and_meaning() -> None:
     readme = (ROOT / "README.md").read_text()
     rows = [
-        f"| `{each.name}` | {f'`{each.default}`' if each.default else ''} | {each.meaning} |" for each in variables()
+        f"| `{each.name}` | {f'`{each.default}`' if each.default else ''} | {each.meaning} |"
+        for each in EVERY_VARIABLE
     ]
     assert [row for row in rows if row not in readme] == []
 
@@ -83,15 +90,16 @@ def test_readme_lists_every_setting_of_the_mock_service() -> None:
 def test_env_example_holds_every_setting_with_its_default() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     assert [line for line in lines if not line.startswith("#")] == [
-        f"{each.name}={each.default}" for each in variables()
+        f"{each.name}={each.default}" for each in EVERY_VARIABLE
     ]
 
 
-@pytest.mark.parametrize("name", [each.name for each in variables()])
+@pytest.mark.parametrize("name", [each.name for each in EVERY_VARIABLE])
 def test_every_listed_variable_is_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    default = {each.name: each.default for each in variables()}[name]
+    default = {each.name: each.default for each in EVERY_VARIABLE}[name]
     monkeypatch.setenv(name, default or "1")
-    Settings()
+    for model in MODELS:
+        model()
 
 
 def test_locks_hold_hashes_and_no_address() -> None:

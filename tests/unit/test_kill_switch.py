@@ -1,4 +1,4 @@
-"""`commander stop` and `commander release`, without a Temporal server: the ledger is what holds."""
+"""`commander stop` and `commander release` past the gateway, without a Temporal server: the ledger is what holds."""
 
 import asyncio
 from pathlib import Path
@@ -36,7 +36,7 @@ def pulled(home: Path) -> tuple[Stop, ...]:
 
 
 def test_a_switch_is_pulled_even_where_no_incident_can_be_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["stop", "payment-api", "--as", "ada", "--reason", "drill"]) == 1
+    assert run(["stop", "payment-api", "--direct", "--as", "ada", "--reason", "drill"]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("payment-api stopped by ada at ")
     assert "could not be told, but meet it before they act: temporal: " in err
@@ -46,7 +46,7 @@ def test_a_switch_is_pulled_even_where_no_incident_can_be_told(home: Path, capsy
 
 
 def test_without_a_service_everything_stops(home: Path) -> None:
-    assert run(["stop", "--as", "ada"]) == 1
+    assert run(["stop", "--direct", "--as", "ada"]) == 1
     assert [each.covers("staging", "anything") for each in pulled(home)] == [True]
 
 
@@ -54,16 +54,16 @@ def test_without_a_service_everything_stops(home: Path) -> None:
 def test_a_misspelt_scope_is_refused_since_it_would_stop_nothing(
     home: Path, capsys: pytest.CaptureFixture[str], scope: list[str]
 ) -> None:
-    assert run(["stop", *scope]) == 2
+    assert run(["stop", *scope, "--direct"]) == 2
     assert "the registry has no such service there; known: payment-api (production)" in capsys.readouterr().err
     assert pulled(home) == ()
 
 
 def test_releasing_needs_the_very_scope_that_was_stopped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(["stop", "payment-api", "--environment", "production", "--as", "ada"])
+    run(["stop", "payment-api", "--environment", "production", "--direct", "--as", "ada"])
     capsys.readouterr()
-    assert run(["release", "payment-api"]) == 1
+    assert run(["release", "payment-api", "--direct"]) == 1
     assert "still pulled: payment-api production stopped by ada" in capsys.readouterr().out
     assert len(pulled(home)) == 1
-    assert run(["release", "payment-api", "--environment", "production"]) == 0
+    assert run(["release", "payment-api", "--environment", "production", "--direct"]) == 0
     assert pulled(home) == ()
