@@ -17,7 +17,7 @@ class Happening(StrEnum):
     SCHEDULED = "activity scheduled"
     COMPLETED = "activity completed"
     TIMER = "timer started"
-    ANSWERED = "update accepted"
+    ANSWERED = "update accepted, or signal taken"
     CLOSED = "workflow completed"
 
 
@@ -29,10 +29,12 @@ class Event:
     at: datetime
     kind: Happening
     name: str
-    """The activity's type, the timer's summary, the update's name."""
+    """The activity's type, the timer's summary, the name of the update or signal."""
     value: Any = None
     attempt: int = 1
     """Of what was completed: which attempt that was."""
+    asked: Any = None
+    """Of what was completed: the input that it was asked with."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ async def read(events: AsyncIterator[HistoryEvent]) -> History:
     found: list[Event] = []
     scheduled: dict[int, str] = {}
     attempts: dict[int, int] = {}
+    inputs: dict[int, Any] = {}
     raw = b""
     async for event in events:
         raw += event.SerializeToString()
@@ -69,8 +72,10 @@ async def read(events: AsyncIterator[HistoryEvent]) -> History:
         told = _told(event, scheduled)
         if told:
             at = event.event_time.ToDatetime(UTC)
-            attempt = attempts.get(event.activity_task_completed_event_attributes.scheduled_event_id, 1)
-            found.append(Event(event.event_id, at, *told, attempt=max(attempt, 1)))
+            order = event.activity_task_completed_event_attributes.scheduled_event_id
+            inputs[event.event_id] = told[2]
+            attempt = max(attempts.get(order, 1), 1)
+            found.append(Event(event.event_id, at, *told, attempt=attempt, asked=inputs.get(order)))
     return History(found, raw)
 
 
@@ -92,6 +97,9 @@ def _told(  # noqa: PLR0911 - one return a kind of event
         case "workflow_execution_update_accepted_event_attributes":
             given = event.workflow_execution_update_accepted_event_attributes.accepted_request.input
             return Happening.ANSWERED, given.name, _first(given.args.payloads)
+        case "workflow_execution_signaled_event_attributes":
+            signal = event.workflow_execution_signaled_event_attributes
+            return Happening.ANSWERED, signal.signal_name, _first(signal.input.payloads)
         case "workflow_execution_completed_event_attributes":
             result = event.workflow_execution_completed_event_attributes.result
             return Happening.CLOSED, "", _first(result.payloads)

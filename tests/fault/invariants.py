@@ -84,21 +84,25 @@ def i3(record: Record) -> Iterator[str]:
             continue
         answers = [
             each.value
-            for each in record.history.of(Happening.ANSWERED, "answer")
+            for each in record.history.of(Happening.ANSWERED, "answer", "answered")
             if verdict.number < each.number < asked.number
         ]
-        if not any(answer["approved"] and answer["approver"] in record.policy.approvers for answer in answers):
+        may = {*record.policy.approvers, *record.policy.known_as}
+        if not any(answer["approved"] and answer["approver"] in may for answer in answers):
             yield f"I3: {dispatch.correlation_id} was dispatched without the approval that its verdict asks for"
 
 
 def i4(record: Record) -> Iterator[str]:
-    """Every page is closed, or its incident is a person's by now."""
-    woken = record.history.of(Happening.COMPLETED, "notify.page")
-    if not woken or record.result is None or record.result.outcome is Outcome.ESCALATED:
+    """Every page is closed, each under its key, or its incident is a person's by now."""
+    if record.result is None or record.result.outcome is Outcome.ESCALATED:
         return
-    closed = record.history.of(Happening.COMPLETED, "notify.resolve")
-    if not any(each.number > woken[-1].number for each in closed):
-        yield f"I4: the page is still open, and the incident closed as {record.result.outcome}"
+    woken, closed = (
+        {each.asked["key"]: each.number for each in record.history.of(Happening.COMPLETED, name)}
+        for name in ("notify.page", "notify.resolve")
+    )
+    for key, number in woken.items():
+        if closed.get(key, 0) <= number:
+            yield f"I4: the page {key} is still open, and the incident closed as {record.result.outcome}"
 
 
 def i5(record: Record) -> Iterator[str]:
@@ -166,6 +170,7 @@ def deadline(policy: Policy, result: Snapshot | None) -> timedelta:
     """How long an incident may take under `policy` at the most."""
     deciding = policy.decide_within + (policy.approve_within if result is None or result.proposal else timedelta(0))
     looking = policy.settle + policy.max_looks * (policy.look_every + policy.source_timeout)
+    deciding += policy.keep_calling_for if result is not None and result.unreached else timedelta(0)
     return _ROUNDS * deciding + 2 * (policy.start_within + policy.remediate_within + looking) + _SPARE
 
 

@@ -17,7 +17,6 @@ from time import monotonic
 
 import pytest
 
-from incident.dossier import Channel
 from incident.ledger import RemediationKind, RunState
 from incident.messages import ChatKind
 from incident.recovery import Classification
@@ -177,7 +176,7 @@ def recovered(record: Record) -> Sequence[str]:
     run = result.remediation.run if result.remediation else None
     accepted = [each for each in github.dispatches if each.accepted]
     told = sorted(each.kind for each in result.notifications if each.delivered)
-    paged = any(each.channel is Channel.PAGER for each in result.notifications)
+    paged = any(each.kind is ChatKind.PAGE for each in result.notifications)
     tries = max((each.attempt for each in record.history.of(Happening.COMPLETED, "notify.chat")), default=0)
     seen = {
         "outcome": (result.outcome, Outcome.RECOVERED),
@@ -191,7 +190,7 @@ def recovered(record: Record) -> Sequence[str]:
         if github.runs
         else (None, "a run"),
         "ledger": ([each.state for each in record.ledger], [RunState.SUCCEEDED]),
-        "recorded as told": (told, sorted([ChatKind.ALERT, ChatKind.REPORT])),
+        "recorded as told": (told, sorted([ChatKind.ALERT, ChatKind.CHANGE, ChatKind.REPORT])),
         "alerts, at least one, at most one an attempt": (1 <= record.delivered[ChatKind.ALERT] <= tries, True),
         "reports, the same": (1 <= record.delivered[ChatKind.REPORT] <= _REPORTS, True),
         "paged": (paged or bool(record.delivered[ChatKind.PAGE]), False),

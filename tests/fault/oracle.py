@@ -11,6 +11,7 @@ from incident.snapshot import ActionTaken, Outcome, Snapshot
 from tests.fault.delivery import delivered
 from tests.fault.world import Incident, World
 
+_ALWAYS = (ChatKind.ALERT, ChatKind.CHANGE, ChatKind.REPORT)
 _TWICE = 2
 """How often a message may arrive at most: a worker that dies between sending and reporting it sends it again."""
 
@@ -69,7 +70,7 @@ def differences(end: Ending, *, paged: bool = False) -> tuple[str, ...]:
         "correlation ids": ({each["correlation_id"] for each in end.activations}, {ordered}),
         "ledger": ([(each.correlation_id, each.state) for each in end.ledger], [(ordered, RunState.SUCCEEDED)]),
         "stored snapshot is the result": (end.stored == end.snapshot, True),
-        "notifications recorded": (recorded, sorted([ChatKind.ALERT, ChatKind.REPORT, *asked, *woken])),
+        "notifications recorded": (recorded, sorted([*_ALWAYS, *asked, *woken])),
         "alert arrived": (1 <= end.delivered[ChatKind.ALERT] <= _TWICE, True),
         "report arrived": (1 <= end.delivered[ChatKind.REPORT] <= _TWICE, True),
         "page arrived": (1 <= end.delivered[ChatKind.PAGE] <= _TWICE, paged),

@@ -37,7 +37,14 @@ def looked(*looks: Mapping[str, Any], said: Classification = Classification.FULL
 
 
 def history(steps: Steps) -> History:
-    return History([Event(number, at(number), *step) for number, step in enumerate(steps, start=1)])
+    """The steps as events; what a completed one was asked is what was last scheduled under its name."""
+    asked: dict[str, Any] = {}
+    events: list[Event] = []
+    for number, (kind, name, value) in enumerate(steps, start=1):
+        if kind is Happening.SCHEDULED:
+            asked[name] = value
+        events.append(Event(number, at(number), kind, name, value, asked=asked.get(name)))
+    return History(events)
 
 
 def journal(*dispatched: tuple[str, float], effective: int = 1) -> Journal:
@@ -91,11 +98,11 @@ def story(
 ) -> Steps:
     """An incident as it should be: judged, perhaps asked, rolled back, looked at, its page closed."""
     woken: Steps = [
-        (Happening.SCHEDULED, "notify.page", {}),
+        (Happening.SCHEDULED, "notify.page", {"key": "ic/1"}),
         (Happening.COMPLETED, "notify.page", None),
     ]
     closed: Steps = [
-        (Happening.SCHEDULED, "notify.resolve", {}),
+        (Happening.SCHEDULED, "notify.resolve", {"key": "ic/1"}),
         (Happening.COMPLETED, "notify.resolve", None),
     ]
     return [
@@ -123,6 +130,11 @@ ASKED = {**VERDICT, "course": Course.ASK}
 YES: Steps = [(Happening.ANSWERED, "answer", {"approved": True, "approver": "ada"})]
 NO: Steps = [(Happening.ANSWERED, "answer", {"approved": False, "approver": "ada"})]
 STRANGER: Steps = [(Happening.ANSWERED, "answer", {"approved": True, "approver": "mallory"})]
+PRESSED: Steps = [(Happening.ANSWERED, "answered", {"approved": True, "approver": "slack:T1/U1"})]
+ESCALATION: Steps = [
+    (Happening.SCHEDULED, "notify.page", {"key": "ic/1/escalation-1"}),
+    (Happening.COMPLETED, "notify.page", None),
+]
 UNDO = builders.order(correlation_id="ic-undo", target=101, expected_live=100)
 LONG = deadline(POLICY, None) + timedelta(seconds=1)
 OPEN = replace(RECORD, result=None, stored=None, opened_at=at(0), seen_at=at(0) + LONG, stage=Stage.AWAITING_APPROVAL)
@@ -163,6 +175,10 @@ BREAKS: dict[str, tuple[Callable[..., Any], Record]] = {
         invariants.i4,
         replace(RECORD, history=history([each for each in story() if each[1] != "notify.resolve"])),
     ),
+    "an open escalation": (
+        invariants.i4,
+        replace(RECORD, history=history([*story()[:2], *ESCALATION, *story()[2:]])),
+    ),
     "a secret": (invariants.i5, replace(RECORD, outbound={"the logs": "Bearer ghp_canary"})),
     "nothing stored": (invariants.i6, replace(RECORD, stored=None)),
     "another snapshot stored": (invariants.i6, replace(RECORD, stored=OTHER)),
@@ -186,6 +202,11 @@ HOLDS: dict[str, Record] = {
     "as it should be": RECORD,
     "without a page": replace(RECORD, history=history(story(page=False))),
     "approved": replace(RECORD, history=history(story(verdict=ASKED, answers=YES))),
+    "approved by a press": replace(
+        RECORD,
+        policy=POLICY.model_copy(update={"known_as": {"slack:T1/U1": "ada"}}),
+        history=history(story(verdict=ASKED, answers=PRESSED)),
+    ),
     "undone since it was worse": undoing(Classification.DEGRADED),
     "open, and a person has been woken": replace(OPEN, history=WAITING),
     "open, not for long": replace(OPEN, seen_at=at(60), history=history(story(page=False)[:-1])),

@@ -14,7 +14,11 @@ from tests.fault.oracle import Ending, differences
 ORDER = builders.order()
 ACTIVATION = {"applied": True, "correlation_id": ORDER.correlation_id}
 ENTRY = builders.remediation(correlation_id=ORDER.correlation_id)
-TOLD = (builders.notification(), builders.notification(kind=ChatKind.REPORT))
+TOLD = (
+    builders.notification(),
+    builders.notification(kind=ChatKind.CHANGE),
+    builders.notification(kind=ChatKind.REPORT),
+)
 SNAPSHOT = builders.snapshot(
     builders.decided_dossier(
         remediation=builders.remediation_record(),

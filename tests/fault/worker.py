@@ -22,6 +22,7 @@ from temporalio.worker import (
 )
 from temporalio.workflow import ActivityHandle
 
+from integrations.files import read_registry
 from integrations.http import Fence, build_client
 from integrations.telemetry import configure_logging
 from integrations.temporal import connect
@@ -29,7 +30,7 @@ from tests.fault.boundary import Boundary, Moment
 from tests.fault.fuse import Fuse
 from tests.fault.network import FaultTransport, tapped
 from tests.fault.trace import Trace
-from worker.bootstrap import build_ports, build_worker, load_registry
+from worker.bootstrap import build_ports, build_worker
 from worker.health import build_server
 from worker.settings import Settings, load_settings
 
@@ -134,7 +135,7 @@ async def _serve(settings: Settings, points: Points) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     transport = FaultTransport(Fence(tapped(points.call)), points.call)
     async with build_client(settings.http, transport) as http:
-        world = build_ports(settings, load_registry(settings), http)
+        world = build_ports(settings, read_registry(settings.services_file), http)
         config = (await connect(settings.temporal)).config()
         config["interceptors"] = [FaultInterceptor(points)]
         client = Client(**config)

@@ -35,6 +35,7 @@ from incident.ledger import Remediation
 from incident.policy import Mode, Policy
 from incident.severity import Severity
 from incident.snapshot import Snapshot
+from integrations.files import read_registry
 from integrations.github import GitHubSettings
 from integrations.http import HttpSettings, build_client, fetch_json
 from integrations.store import SqlStore, StoreSettings
@@ -43,7 +44,7 @@ from tests.fault.forked import MODULE, Forked
 from tests.fault.fuse import Fuse
 from tests.fault.trace import Trace
 from tests.fault.worker import FUSE_DIRECTORY
-from worker.bootstrap import ConfiguredServices, load_registry
+from worker.bootstrap import ConfiguredServices
 from worker.settings import Settings, child_environment
 from workflows.desk import IncidentDesk
 from workflows.incident import IncidentWorkflow
@@ -366,7 +367,7 @@ class World:
 
     def _says(self, severity: Severity) -> Callable[[], Awaitable[bool]]:
         settings = Settings(services_file=self.stack.services_file)
-        services = ConfiguredServices(load_registry(settings), self._http, _NO_SECRET)
+        services = ConfiguredServices(read_registry(settings.services_file), self._http, _NO_SECRET)
         observer = Observer(services, lambda: datetime.now(UTC))
 
         async def _said() -> bool:
