@@ -5,17 +5,19 @@ import asyncio
 import json
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
 import structlog
 from rich.console import Console
 
+from bench.alerts import BARE_HANDLER, GATEWAY, Drive, drive_alerts, why_not
 from bench.bare import BarePipeline
 from bench.fakes import build_world
 from bench.measure import Load, Once, Spread, take_rates, take_times
 from bench.report import show
-from bench.results import Results, compare
+from bench.results import Bar, Results, compare
 from bench.stack import Stack, running
 from incident.policy import Mode, Policy, RecoveryLimits
 
@@ -35,12 +37,12 @@ _RATES = (6, timedelta(seconds=60))
 """The most rounds, and after how long none begins any more: together under three minutes on two busy cores."""
 _INCIDENTS, _NO_OPS = 100, 200
 """In flight."""
-_LATENCY, _THROUGHPUT = (6, 4), (0.3, 0.5)
+_LATENCY, _THROUGHPUT, _ALERTS = (6, 4), (0.3, 0.5), (0.25, 0.5)
 """Bar and goal."""
 
 
 async def measure() -> Results:
-    """Takes every measurement; about two minutes."""
+    """Takes every measurement; about three minutes."""
     begun = time.monotonic()
     async with running() as stack:
         rows = _rows(stack)
@@ -48,20 +50,38 @@ async def measure() -> Results:
         times = await take_times(rows, *_TIMES)
         rates = await take_rates(_loads(stack), *_RATES)
         history = await stack.history(await stack.incident(_DEFAULT))
+    left_out = why_not()
+    drives = {} if left_out else await drive_alerts()
     no_op, no_ops = times["no-op workflow"], rates["no-op workflow"]
     return Results(
-        milliseconds={name: Spread.of([each * 1000 for each in taken]) for name, taken in times.items()},
-        per_second={name: Spread.of(taken) for name, taken in rates.items()},
+        milliseconds={name: Spread.of([each * 1000 for each in taken]) for name, taken in times.items()}
+        | {f"alert, {name}, p95": Spread.of([each.p95 for each in taken]) for name, taken in drives.items()},
+        per_second={name: Spread.of(taken) for name, taken in rates.items()}
+        | {f"alerts, {name}": Spread.of(_per_second(taken)) for name, taken in drives.items()},
         bars=(
             compare("latency", times["P0 incident"], no_op, _LATENCY),
             compare("latency, one look", times["P0 incident, one look"], no_op, _LATENCY),
             compare("latency, both eager", times["P0 incident, eager"], times["no-op workflow, eager"], _LATENCY),
             compare("throughput", rates["P0 incident"], no_ops, _THROUGHPUT),
             compare("throughput, one look", rates["P0 incident, one look"], no_ops, _THROUGHPUT),
+            *_alerts(drives),
         ),
         history=history,
         took=time.monotonic() - begun,
+        left_out=left_out,
     )
+
+
+def _alerts(drives: Mapping[str, Sequence[Drive]]) -> tuple[Bar, ...]:
+    """The bar of the gateway; none where it was not measured."""
+    if not drives:
+        return ()
+    gateway, bare = (_per_second(drives[name]) for name in (GATEWAY, BARE_HANDLER))
+    return (compare("alerts taken", gateway, bare, _ALERTS),)
+
+
+def _per_second(drives: Sequence[Drive]) -> list[float]:
+    return [each.per_second for each in drives]
 
 
 def _rows(stack: Stack) -> dict[str, Once]:
@@ -92,7 +112,7 @@ def main() -> None:
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     console = Console(stderr=options.json)
-    with console.status("measuring; about two minutes"):
+    with console.status("measuring; about three minutes"):
         results = asyncio.run(measure())
     if options.json:
         print(json.dumps(results.as_json(), indent=2))

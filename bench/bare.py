@@ -7,7 +7,7 @@ from activities.analyze import AnalyzeInput
 from activities.detect import DetectInput
 from activities.remediate import RemediateInput
 from activities.verify import VerifyInput
-from incident import messages
+from incident import wording
 from incident.dossier import Dossier, RemediationRecord, Stage, Trigger
 from incident.identifiers import correlation_id, mint_incident_id, workflow_id
 from incident.ledger import RollbackOrder
@@ -67,7 +67,7 @@ class BarePipeline:
     async def _act(self, file: Dossier) -> None:
         if not (file.evidence and file.assessment and file.analysis and file.verdict):
             raise ValueError("nobody has decided")
-        alert = messages.alert(file.incident_id, file.evidence, file.assessment, file.analysis, file.verdict)
+        alert = wording.alert(file.incident_id, file.evidence, file.assessment, file.analysis, file.verdict)
         await self._activities["Notify.chat"](alert)
         target, expected_live = file.verdict.rollback()
         order = RollbackOrder(
@@ -120,5 +120,5 @@ class BarePipeline:
             raise ValueError("nobody has looked")
         before = look_at(file.evidence, file.assessment)
         await self._activities["Notify.chat"](
-            messages.report(file.incident_id, file.evidence, before, file.looks, file.recovery, "rolled back")
+            wording.report(file.incident_id, file.evidence, before, file.looks, file.recovery, "rolled back")
         )

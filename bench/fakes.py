@@ -30,7 +30,7 @@ from incident.ledger import (
     Stop,
     objections,
 )
-from incident.messages import ChatMessage, Page
+from incident.messages import Change, ChatMessage, Page
 from incident.rules import RulesAnalyst
 from incident.snapshot import Snapshot
 from worker.bootstrap import ConnectedService, Ports
@@ -170,14 +170,18 @@ class AnyService:
 class Silent:
     """Chat and pager without anybody there."""
 
-    async def post(self, message: ChatMessage) -> None:
+    async def post(self, message: ChatMessage) -> str:  # noqa: ARG002 - the port's signature
         """Nobody reads it."""
+        return ""
 
     async def page(self, page: Page) -> None:
         """Nobody wakes."""
 
     async def resolve(self, key: str) -> None:
         """Nobody woke."""
+
+    async def record_change(self, change: Change) -> None:
+        """Nobody looks."""
 
 
 class Memory:

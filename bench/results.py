@@ -41,6 +41,8 @@ class Results:
     history: Sequence[Recorded]
     took: float
     """Seconds."""
+    left_out: str = ""
+    """What could not be measured here, and why; empty: nothing."""
 
     def as_json(self) -> dict[str, object]:
         """The same as JSON values."""
@@ -54,6 +56,7 @@ class Results:
                 "in_order": [asdict(event) for event in self.history],
             },
             "seconds": self.took,
+            "left_out": self.left_out,
         }
 
 

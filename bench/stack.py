@@ -127,6 +127,14 @@ async def running() -> AsyncIterator[Stack]:
     await asyncio.sleep(_UNTIL_THREADS_END.total_seconds())
 
 
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[str]:
+    """The address of a server without any worker, as long as it lasts."""
+    async with await _silently_started() as server:
+        yield server.client.service_client.config.target_host
+    await asyncio.sleep(_UNTIL_THREADS_END.total_seconds())
+
+
 async def _silently_started() -> WorkflowEnvironment:
     """The dev server, whose banner would otherwise stand in front of our JSON: it inherits stdout when it starts."""
     ours, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)

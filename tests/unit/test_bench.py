@@ -1,8 +1,12 @@
+import json
 from datetime import timedelta
 
+import httpx
 import pytest
 
+from bench.alerts import Drive
 from bench.bare import BarePipeline
+from bench.bare_handler import build_app
 from bench.fakes import build_world
 from bench.measure import Load, Spread, take_rates, take_times
 from bench.results import Bar, compare
@@ -86,3 +90,26 @@ def test_a_spread_is_lowest_median_and_highest() -> None:
 def test_a_bar_is_met_from_its_own_side(mine: float, limits: tuple[float, float], words: str) -> None:
     bar: Bar = compare("a bar", [mine], [1], limits)
     assert bar.words == words
+
+
+def test_what_wrk_says_is_read_from_its_last_line() -> None:
+    told = {"answered": 2000, "microseconds": 4_000_000, "failed": 0, "p50_us": 1500, "p95_us": 9000}
+    said = f"Running 4s test\n  32 connections\n\n{json.dumps(told)}\n"
+    assert Drive.read(said) == Drive(per_second=500, p50=1.5, p95=9)
+
+
+@pytest.mark.parametrize(("answered", "failed"), [(2000, 1), (0, 0)])
+def test_a_rate_of_alerts_that_were_not_all_taken_is_none(answered: int, failed: int) -> None:
+    said = json.dumps({"answered": answered, "microseconds": 1, "failed": failed, "p50_us": 1, "p95_us": 1})
+    with pytest.raises(RuntimeError, match="were not taken"):
+        Drive.read(said)
+
+
+async def test_the_bare_handler_validates_what_the_gateway_does() -> None:
+    alert = {"labels": {"service": "bench-1", "alertname": "HighErrorRate"}}
+    transport = httpx.ASGITransport(build_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://bare") as client:
+        taken = await client.post("/webhooks/alertmanager", json={"alerts": [alert]})
+        refused = await client.post("/webhooks/alertmanager", json={"alerts": [{"labels": 7}]})
+    assert (taken.status_code, taken.json()["accepted"]) == (200, ["bench-1"])
+    assert refused.status_code == 422
