@@ -77,6 +77,7 @@ def _alerts(
     office: Office, metrics: Metrics, source: str, secret: SecretStr | None, example: dict[str, object]
 ) -> APIRouter:
     router = for_bearer(by_secret(secret), source, f"The secret of {source.capitalize()}'s webhook.")
+    registered = {(each.environment, each.name) for each in office.registry.service}
 
     @router.post(
         f"/webhooks/{source}",
@@ -88,8 +89,8 @@ def _alerts(
     ) -> AlertsTaken:
         """Tells the incidents of the services that the alerts are about, and opens those that are not open."""
         tidings = sort(message, source, office.settings.gateway)
-        known = [each for each in tidings if _registered(office, each)]
-        unknown = [each for each in tidings if not _registered(office, each)]
+        known = [each for each in tidings if (each.environment, each.service) in registered]
+        unknown = [each for each in tidings if (each.environment, each.service) not in registered]
         if unknown:
             metrics.webhook(source, "unknown")
         if not known:
@@ -102,11 +103,6 @@ def _alerts(
         )
 
     return router
-
-
-def _registered(office: Office, tidings: Tidings) -> bool:
-    named = (tidings.environment, tidings.service)
-    return any((each.environment, each.name) == named for each in office.registry.service)
 
 
 async def _tell_all(office: Office, metrics: Metrics, source: str, tidings: list[Tidings]) -> None:

@@ -44,6 +44,9 @@ _VERSIONING = {
 }
 _THROUGH = ("activities", "incident", "pydantic", "pydantic_core", "annotated_types", "structlog")
 """Modules that the workflow sandbox does not load anew: ours are held to determinism by lint."""
+_WORKFLOW_TASKS = 4
+"""Workflow tasks at once: they share one interpreter, and when 200 incidents opened together with more, each outlasted
+the server's time-out and all were tried again."""
 _NO_GITHUB = GitHubSettings()
 
 
@@ -234,6 +237,7 @@ def build_worker(
         activities=build_activities(world),
         interceptors=[ActivityGuard()],
         workflow_runner=workflow_runner(),
+        max_concurrent_workflow_tasks=_WORKFLOW_TASKS,
         sticky_queue_schedule_to_start_timeout=settings.sticky_timeout,
         graceful_shutdown_timeout=settings.drain,
         deployment_config=deployment if versioned else None,

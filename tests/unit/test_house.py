@@ -70,8 +70,7 @@ def test_no_module_swallows_every_exception_without_a_reason() -> None:
 def test_readme_lists_every_setting_with_its_default_and_meaning() -> None:
     readme = (ROOT / "README.md").read_text()
     rows = [
-        f"| `{each.name}` | {f'`{each.default}`' if each.default else ''} | {each.meaning} |"
-        for each in EVERY_VARIABLE
+        f"| `{each.name}` | {f'`{each.default}`' if each.default else ''} | {each.meaning} |" for each in EVERY_VARIABLE
     ]
     assert [row for row in rows if row not in readme] == []
 
