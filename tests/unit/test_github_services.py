@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from commander import doctor
 from commander.app import app
+from commander.finding import Finding
 from incident.errors import ConfigurationError, PermanentError
 from incident.services import ServiceRegistry, parse_registry
 from integrations.github import GitHubDeployments, GitHubRollback, GitHubSettings
@@ -67,7 +68,7 @@ def _settings(**changes: object) -> Settings:
     return Settings.model_validate({"temporal": {"address": "127.0.0.1:9"}, **changes})
 
 
-async def _findings(only: str = "", **changes: object) -> dict[str, doctor.Finding]:
+async def _findings(only: str = "", **changes: object) -> dict[str, Finding]:
     return {each.system: each for each in await doctor.examine(_settings(**changes), only)}
 
 
