@@ -60,4 +60,6 @@ class Notify:
             TransientError: the pager could not be reached.
             PermanentError: the pager refuses it.
         """
-        await self._pager.record_change(change)
+        again = activity.in_activity() and activity.info().attempt > 1
+        summary = f"{change.summary} (sent again: it may stand here twice)" if again else change.summary
+        await self._pager.record_change(change.model_copy(update={"summary": summary[:1024]}))

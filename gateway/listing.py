@@ -40,6 +40,9 @@ class IncidentSummary(Fact):
     closed_at: Moment | None = Field(description="null: it is open")
     summary: str = Field(description="empty while it is open")
     page_url: str = Field(description="empty: it has no page yet")
+    unreached: str = Field(
+        default="", description="why nobody could be told, once it has closed; of an open one, its view says it"
+    )
 
 
 class IncidentPage(Fact):
@@ -125,6 +128,7 @@ def _closed_summary(office: Office, each: Snapshot) -> IncidentSummary:
         closed_at=each.closed_at,
         summary=each.summary,
         page_url=office.page_url(each.incident_id),
+        unreached=each.unreached,
     )
 
 

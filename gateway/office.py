@@ -138,7 +138,7 @@ class Office:
             closed_at=snapshot.closed_at,
             summary=snapshot.summary,
             run_url=snapshot.remediation.run.url if snapshot.remediation and snapshot.remediation.run else "",
-            unreached="",
+            unreached=snapshot.unreached,
             proposal=None,
             workflow_url=self.workflow_url(snapshot.workflow_id),
             page_url=self.page_url(snapshot.incident_id),

@@ -80,6 +80,13 @@ class ChatMessage(Fact):
         return "\n".join((self.title, *status, *lines))
 
 
+def said_again(message: ChatMessage) -> ChatMessage:
+    """`message` as a chat sends it that cannot look whether it stands there already."""
+    words = "sent again: it may stand here twice"
+    said = f"{message.status} ({words})" if message.status else words
+    return message.model_copy(update={"status": said}) if message.again else message
+
+
 def _cited(ids: Sequence[str]) -> str:
     return f" [{', '.join(ids)}]" if ids else ""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from incident.errors import PermanentError, TransientError
-from incident.messages import Change, ChatMessage, MessageField, Page
+from incident.messages import Change, ChatMessage, MessageField, Page, said_again
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode's control, format, surrogate and line-separator characters: they steer terminals and hide or reorder text."""
@@ -20,6 +20,7 @@ class ConsoleChat:
 
     async def post(self, message: ChatMessage) -> str:
         """Writes `message`; what is written cannot be changed."""
+        message = said_again(message)
         incident = MessageField(label="Incident", text=message.incident_id)
         status = (MessageField(label="Status", text=message.status),) if message.status else ()
         _write(self._stream, f"{message.kind}: {message.title}", (incident, *status, *message.fields, *message.said))

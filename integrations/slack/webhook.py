@@ -9,7 +9,7 @@ import asyncio
 import httpx
 
 from incident.errors import ConfigurationError, IntegrationError, PermanentError, TransientError
-from incident.messages import ChatKind, ChatMessage
+from incident.messages import ChatKind, ChatMessage, said_again
 from integrations.slack.blocks import render
 from integrations.slack.chat import QUIET
 from integrations.slack.replies import SERVER_ERROR, SYSTEM, limited, pause, refusal
@@ -49,7 +49,7 @@ class SlackWebhook:
             PermanentError: Slack refuses it.
         """
         if message.kind in SENT and not message.stands:
-            rendered = render(message, self._incident_url, buttons=False, mention=self._settings.mention)
+            rendered = render(said_again(message), self._incident_url, buttons=False, mention=self._settings.mention)
             await self._send({**QUIET, "text": rendered.text, "blocks": list(rendered.blocks)})
         return ""
 

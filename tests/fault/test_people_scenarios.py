@@ -108,6 +108,7 @@ async def test_a_lost_reply_of_a_webhook_may_be_a_second_message(
     titles = [each.text.partition("\n")[0] for each in people_surroundings.slack.messages()]
     assert len(titles) == len(SAID_BY_ITSELF) + 1
     assert len({*titles}) == len(SAID_BY_ITSELF)
+    assert ["sent again" in each.text for each in people_surroundings.slack.messages()].count(True) == 1
     assert rolled_back_once(shift, snapshot)
 
 

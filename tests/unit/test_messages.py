@@ -3,7 +3,7 @@ import pytest
 from incident.evidence import SourceState
 from incident.gate import Course, Verdict
 from incident.ledger import RunState
-from incident.messages import Ask, ChatKind, ChatMessage, Claim, MessageField, Page
+from incident.messages import Ask, ChatKind, ChatMessage, Claim, MessageField, Page, said_again
 from incident.policy import RecoveryLimits
 from incident.recovery import classify
 from incident.severity import Severity
@@ -158,6 +158,16 @@ def test_a_message_reads_as_text_line_by_line() -> None:
     said = Claim(label="C", text="d", cites=("log:1", "log:2"))
     more = message.model_copy(update={"status": "by now", "claims": (said,)})
     assert more.text == "Title\nby now\nA: b\nC: d [log:1, log:2]"
+
+
+def test_a_message_that_may_stand_twice_says_so() -> None:
+    message = the_alert()
+    assert said_again(message) == message
+    again = message.model_copy(update={"again": True})
+    assert said_again(again).status == "sent again: it may stand here twice"
+    assert (
+        said_again(again.model_copy(update={"status": "asks"})).status == "asks (sent again: it may stand here twice)"
+    )
 
 
 def test_the_question_says_what_why_and_how_to_answer() -> None:
