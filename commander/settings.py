@@ -5,15 +5,14 @@
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from incident.errors import ConfigurationError
-from incident.model import field_errors
+from integrations.addresses import host_of
 from integrations.http import HttpSettings
-from integrations.variables import as_variable
+from integrations.variables import from_environment
 
 UP = Path(".commander/up")
 """Where `commander up` keeps what it needs, beneath the folder that it runs in."""
@@ -37,13 +36,13 @@ class CommanderSettings(BaseModel):
     @property
     def on_this_machine(self) -> bool:
         """Whether the gateway is one that `commander up` may have started."""
-        return _host(self.url) in _HERE
+        return host_of(self.url) in _HERE
 
     def problems(self) -> tuple[str, ...]:
         """A line for each variable that cannot be used; empty: none."""
         # Checked here and not by the fields, whose errors would show what was given.
         found = []
-        if not _host(self.url):
+        if not host_of(self.url):
             found.append(
                 "COMMANDER__URL: expected an address that begins with https:// or http://, without user or query"
             )
@@ -87,10 +86,7 @@ def load_person() -> PersonSettings:
     Raises:
         ConfigurationError: a line for each variable that cannot be used.
     """
-    try:
-        return PersonSettings()
-    except ValidationError as error:
-        raise ConfigurationError(*map(as_variable, field_errors(error))) from error
+    return from_environment(PersonSettings)
 
 
 def _kept(file: Path) -> str:
@@ -103,15 +99,3 @@ def _kept(file: Path) -> str:
     if not _TOKEN.fullmatch(token):
         raise ConfigurationError(f"{file}: expected a token; `commander up` writes a new one where it is removed")
     return token
-
-
-def _host(address: str) -> str:
-    """The host of an address that can be used; empty: it cannot."""
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return ""
-    if not address.isascii() or not address.isprintable() or any(mark in address for mark in " ?#"):
-        return ""
-    return host if host and parts.scheme in {"http", "https"} and "@" not in parts.netloc else ""

@@ -12,17 +12,9 @@ from rich.text import Text
 from commander.line import Entry
 from incident.dossier import Approval, Dossier, Notification, TimelineEntry
 from incident.evidence import Metric
-from incident.recovery import Classification, improvement
+from incident.recovery import COMPARED, Classification, improvement
 from incident.snapshot import Snapshot
 
-_COMPARED = (
-    Metric.ERROR_RATE,
-    Metric.P99_LATENCY,
-    Metric.P95_LATENCY,
-    Metric.CPU_USAGE,
-    Metric.MEMORY_USAGE,
-    Metric.REQUESTS_PER_SECOND,
-)
 _GOOD = frozenset({Classification.FULLY_RECOVERED, Classification.SIGNIFICANT_IMPROVEMENT, Classification.IMPROVING})
 
 
@@ -117,7 +109,7 @@ def comparison(snapshot: Snapshot) -> RenderableType:
     for column in ("", "before", "after", "better by"):
         table.add_column(column, justify="left" if not column else "right")
     after = snapshot.looks[-1] if snapshot.looks else None
-    for metric in _COMPARED:
+    for metric in COMPARED:
         was = snapshot.evidence.metrics.value(metric) if snapshot.evidence else None
         now = after.values.get(metric) if after else None
         better = improvement(was, now) if metric is not Metric.REQUESTS_PER_SECOND else None

@@ -6,15 +6,15 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from incident.errors import ConfigurationError
-from incident.model import Duration, EnvironmentName, field_errors
+from incident.model import Duration, EnvironmentName
 from integrations.slack import SlackSettings
 from integrations.store import StoreSettings
 from integrations.temporal import TemporalSettings
-from integrations.variables import as_variable
+from integrations.variables import from_environment
 
 _LEAST_SECRET = 16
 _LEAST_SESSION_KEY = 32
@@ -105,10 +105,7 @@ def load_settings() -> Settings:
     Raises:
         ConfigurationError: a line for each variable that cannot be used.
     """
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        raise ConfigurationError(*map(as_variable, field_errors(error))) from error
+    settings = from_environment(Settings)
     pressed = settings.slack.signing_secret or settings.slack.app_token
     slack = settings.slack.problems() if pressed else ()  # what is only posted to is no concern of the gateway
     if problems := (*settings.gateway.problems(), *slack):

@@ -10,6 +10,15 @@ from incident.evidence import Evidence, Health, Metric, SourceState
 from incident.model import Fact, Moment
 from incident.policy import RecoveryLimits
 
+COMPARED = (
+    Metric.ERROR_RATE,
+    Metric.P99_LATENCY,
+    Metric.P95_LATENCY,
+    Metric.CPU_USAGE,
+    Metric.MEMORY_USAGE,
+    Metric.REQUESTS_PER_SECOND,
+)
+"""What before and after are shown of."""
 _ALWAYS = (Metric.ERROR_RATE, Metric.P99_LATENCY)
 _SMALLEST_CHANGE = {Metric.ERROR_RATE: 0.002, Metric.P99_LATENCY: 10.0, Metric.P95_LATENCY: 10.0}
 _SMALLEST_SHARE = 0.02

@@ -1,10 +1,16 @@
 """What the settings models are called in the environment: `openai.api_key` is `OPENAI__API_KEY`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+
+from incident.errors import ConfigurationError
+from incident.model import field_errors
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,18 @@ class Variable:
 def variables(*models: type[BaseModel]) -> tuple[Variable, ...]:
     """Every environment variable of these models, in the order of their fields; one that several know stands once."""
     return tuple(dict.fromkeys(each for model in models for each in _variables(model, "")))
+
+
+def from_environment(model: Callable[[], _Settings]) -> _Settings:
+    """What `model` reads of this process's environment.
+
+    Raises:
+        ConfigurationError: a line for each variable that cannot be used.
+    """
+    try:
+        return model()
+    except ValidationError as error:
+        raise ConfigurationError(*map(as_variable, field_errors(error))) from error
 
 
 def as_variable(line: str) -> str:

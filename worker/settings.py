@@ -8,11 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from incident.errors import ConfigurationError
-from incident.model import Duration, field_errors
+from incident.model import Duration
 from integrations.github import GitHubSettings
 from integrations.http import HttpSettings
 from integrations.openai import OpenAISettings
@@ -20,7 +19,7 @@ from integrations.pagerduty import PagerDutySettings
 from integrations.slack import SlackSettings
 from integrations.store import StoreSettings
 from integrations.temporal import TemporalSettings
-from integrations.variables import as_variable
+from integrations.variables import from_environment
 
 
 class AnalystKind(StrEnum):
@@ -100,10 +99,7 @@ def load_settings() -> Settings:
     Raises:
         ConfigurationError: a line for each variable that cannot be used.
     """
-    try:
-        return Settings()
-    except ValidationError as error:
-        raise ConfigurationError(*map(as_variable, field_errors(error))) from error
+    return from_environment(Settings)
 
 
 def child_environment(**overrides: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from gateway.pages.sessions import Session
 from gateway.tokens import Scope
 from incident.dossier import Approval, Dossier, Heard, RemediationRecord, Stage
 from incident.evidence import Alert, Deployment, Evidence, LogLine, Metric, Reading, Source, SourceReport
-from incident.recovery import Look, improvement, look_at
+from incident.recovery import COMPARED, Look, improvement, look_at
 from incident.snapshot import Snapshot
 
 SECTIONS = (
@@ -28,14 +28,6 @@ SECTIONS = (
 )
 """The parts of the page that change while the incident goes on, in their order."""
 PLOTTED = (Metric.ERROR_RATE, Metric.P99_LATENCY, Metric.CPU_USAGE, Metric.MEMORY_USAGE)
-_COMPARED = (
-    Metric.ERROR_RATE,
-    Metric.P99_LATENCY,
-    Metric.P95_LATENCY,
-    Metric.CPU_USAGE,
-    Metric.MEMORY_USAGE,
-    Metric.REQUESTS_PER_SECOND,
-)
 _MORE_IS_NOT_WORSE = frozenset({Metric.REQUESTS_PER_SECOND})
 
 
@@ -192,8 +184,7 @@ class Sheet:
         if before is None:
             return ()
         return tuple(
-            _compared(metric, before.values.get(metric), now.values.get(metric) if now else None)
-            for metric in _COMPARED
+            _compared(metric, before.values.get(metric), now.values.get(metric) if now else None) for metric in COMPARED
         )
 
     @property

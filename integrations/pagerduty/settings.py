@@ -1,9 +1,10 @@
 """How PagerDuty is reached, and on whose behalf."""
 
 import re
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from integrations.addresses import host_of
 
 _ROUTING_KEY = re.compile(r"[A-Za-z0-9]{32}")
 
@@ -31,19 +32,8 @@ class PagerDutySettings(BaseModel):
         found = []
         if not _ROUTING_KEY.fullmatch(self.key()):
             found.append("PAGERDUTY__ROUTING_KEY: expected an integration key of Events API v2, 32 letters and digits")
-        if not _usable(self.events_url):
+        if not host_of(self.events_url):
             found.append(
                 "PAGERDUTY__EVENTS_URL: expected an address that begins with https:// or http://, without user or query"
             )
         return tuple(found)
-
-
-def _usable(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    if not address.isascii() or not address.isprintable() or " " in address or "@" in parts.netloc:
-        return False
-    return bool(parts.scheme in {"http", "https"} and host) and not any(mark in address for mark in "?#")

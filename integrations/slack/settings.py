@@ -2,11 +2,11 @@
 
 import re
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from incident.model import Duration
+from integrations.addresses import host_of
 
 _BOT_TOKEN = re.compile(r"xoxb-[A-Za-z0-9-]{10,255}")
 _APP_TOKEN = re.compile(r"xapp-[A-Za-z0-9-]{10,255}")
@@ -74,7 +74,7 @@ class SlackSettings(BaseModel):
                 "CHANNEL: expected the id of the channel that the bot posts to, such as C0123456789, not its name",
             ),
             (
-                self.webhook_url is None or _usable(self.webhook_url.get_secret_value()),
+                self.webhook_url is None or host_of(self.webhook_url.get_secret_value()),
                 "WEBHOOK_URL: expected an address that begins with https:// or http://, without user or query",
             ),
             (
@@ -96,7 +96,7 @@ class SlackSettings(BaseModel):
                 "MENTION: expected <!subteam^S…> for a user group or <@U…> for a person",
             ),
             (
-                _usable(self.api_url),
+                host_of(self.api_url),
                 "API_URL: expected an address that begins with https:// or http://, without user or query",
             ),
         )
@@ -110,14 +110,3 @@ def secret(value: SecretStr | None) -> str:
 
 def _fits(pattern: re.Pattern[str], value: SecretStr | None) -> bool:
     return value is None or pattern.fullmatch(value.get_secret_value()) is not None
-
-
-def _usable(address: str) -> bool:
-    try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return False
-    if not address.isascii() or not address.isprintable() or " " in address or "@" in parts.netloc:
-        return False
-    return bool(parts.scheme in {"http", "https"} and host) and not any(mark in address for mark in "?#")
