@@ -21,6 +21,7 @@ from tests.standins.github.toxics import why_not
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1200),  # `make soak` takes five minutes, and what it began must end
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.skipif(bool(why_not()), reason=why_not()),
 ]
