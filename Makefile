@@ -23,7 +23,7 @@ test: .venv/.installed  ## every test that this machine can run; what it cannot 
 	$(BIN)/python -m pytest --cov --cov-report=term
 
 .PHONY: crash
-crash: .venv/.installed  ## every boundary of a rollback through GitHub x every fault; .ci/run does each boundary once
+crash: .venv/.installed  ## every boundary of a rollback through GitHub x every fault; .ci/run does half of the boundaries once, in turns
 	CRASH_MATRIX=whole $(BIN)/python -m pytest tests/fault/test_crash_matrix.py -q
 
 .PHONY: soak

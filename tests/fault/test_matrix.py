@@ -4,9 +4,8 @@ from tests.fault import matrix
 from tests.fault.boundary import Boundary, Moment, parsed, template
 
 
-def test_the_turns_of_three_days_cover_every_cell() -> None:
-    day = matrix.SEED
-    turns = [cell for seed in (day, day + 1, day + 2) for cell in matrix.cells(seed, whole=False)]
+def test_the_turns_of_six_days_cover_every_cell() -> None:
+    turns = [cell for day in range(6) for cell in matrix.cells(matrix.SEED + day, whole=False)]
     assert sorted(turns, key=str) == sorted(matrix.all_cells(), key=str)
 
 
