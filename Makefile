@@ -26,6 +26,10 @@ test: .venv/.installed  ## every test that this machine can run; what it cannot 
 crash: .venv/.installed  ## every boundary of a rollback through GitHub x every fault; .ci/run does half of the boundaries once, in turns
 	CRASH_MATRIX=whole $(BIN)/python -m pytest tests/fault/test_crash_matrix.py -q
 
+.PHONY: demos
+demos: .venv/.installed  ## every scenario of the demo; .ci/run does a third of them, in turns
+	DEMOS=whole $(BIN)/python -m pytest tests/e2e/test_demo.py -q
+
 .PHONY: soak
 soak: .venv/.installed  ## five minutes of incidents under random faults; .ci/run does 30 seconds
 	SOAK_SECONDS=300 $(BIN)/python -m pytest tests/fault/test_soak.py -q

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+from datetime import date
 from pathlib import Path
 
 import jsonschema
@@ -14,7 +16,19 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("scenario", Scenario)
+def scenarios(day: int, *, whole: bool) -> list[Scenario]:
+    """Those to run: all, or a third of them, so that three days cover all; `make demo` runs the first one anyway."""
+    return [each for number, each in enumerate(Scenario) if whole or number % 3 == day % 3]
+
+
+TODAY = scenarios(date.today().toordinal(), whole=os.environ.get("DEMOS") == "whole")  # noqa: DTZ011 - any day will do
+
+
+def test_the_turns_of_three_days_cover_every_scenario() -> None:
+    assert {each for day in range(3) for each in scenarios(day, whole=False)} == set(Scenario)
+
+
+@pytest.mark.parametrize("scenario", TODAY)
 async def test_every_scenario_ends_as_it_should_and_its_json_holds_to_the_published_schema(
     scenario: Scenario, tmp_path: Path
 ) -> None:
