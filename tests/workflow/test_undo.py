@@ -193,7 +193,7 @@ async def test_an_undoing_that_does_not_succeed_is_not_tried_again_and_paged_onc
     assert snapshot.undo
     assert snapshot.undo.run
     assert snapshot.undo.run.state is state
-    assert noted(snapshot, f"paging: the undo is {state.value.replace('_', ' ')}: ")
+    assert noted(snapshot, f"escalating: the undo is {state.value.replace('_', ' ')}: ")
     assert snapshot.action_taken is ActionTaken.ROLLBACK
     assert snapshot.outcome is Outcome.ESCALATED
 
@@ -237,7 +237,7 @@ async def test_an_undoing_that_has_not_begun_is_called_off_by_the_kill_switch(st
     assert snapshot.undo
     assert snapshot.undo.run
     assert snapshot.undo.run.state is RunState.CANCELLED
-    assert noted(snapshot, f"paging: the undo is cancelled: {stop.words}")
+    assert noted(snapshot, f"escalating: the undo is cancelled: {stop.words}")
     assert service.releases.live == 100
     assert snapshot.action_taken is ActionTaken.ROLLBACK
 
