@@ -171,7 +171,8 @@ async def test_the_signal_calls_off_a_run_that_has_not_begun_and_pages(staff: St
     assert snapshot.remediation.run.state is RunState.CANCELLED
     assert len(service.rollback.cancels) == 1
     assert service.releases.live == 101
-    assert noted(snapshot, f": the rollback is cancelled: {STOP.words}")
+    kind = "escalating" if state is RunState.WAITING else "paging"
+    assert noted(snapshot, f"{kind}: the rollback is cancelled: {STOP.words}")
     assert len(shift.pager.sent) == 1
     assert state is RunState.WAITING or STOP.words in why_paged(shift)
     assert snapshot.stopped == STOP
