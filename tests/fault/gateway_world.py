@@ -139,11 +139,18 @@ class GatewayWorld(World):
         await until(self._says(severity), f"the numbers say {severity}")
 
     async def somebody_deploys(self) -> None:
-        """Somebody makes an old deployment live, which helps, and then the last one, which is bad."""
+        """Somebody makes an old deployment live, which helps, and then the last one, which is bad.
+
+        An alert that fires only then has to resolve first: else the trouble would seem older than the last deployment.
+        """
+        await until(self._alerted, "the patient's alerts fire")
         await self.post(f"/deployment/{OLDER}/activate")
         await self.until_says(Severity.P3)
         await super().deploy_badly()
         await self.until_says(Severity.P0)
+
+    async def _alerted(self) -> bool:
+        return bool((await self._pulse()).alerts.firing)
 
     # What people do.
 
@@ -160,8 +167,13 @@ class GatewayWorld(World):
             found[:] = [each for each in self.slack.messages() if _asks(each, incident.incident_id, digest_was)]
             return bool(found)
 
-        await until(_stands, "the question stands in Slack")
-        dossier = await IncidentDesk(self.stack.client).dossier(self.handle(incident))
+        desk = IncidentDesk(self.stack.client)
+        try:
+            await until(_stands, "the question stands in Slack")
+        except AssertionError as error:
+            told = (await desk.dossier(self.handle(incident))).timeline
+            raise AssertionError("\n".join((str(error), *map(str, told)))) from error
+        dossier = await desk.dossier(self.handle(incident))
         assert dossier.proposal
         return Question(incident, dossier.proposal, found[-1])
 

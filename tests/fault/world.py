@@ -31,6 +31,7 @@ from activities.observation import Observer
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from incident.anomalies import assess
 from incident.dossier import Trigger
+from incident.evidence import Evidence
 from incident.ledger import Remediation
 from incident.policy import Mode, Policy
 from incident.severity import Severity
@@ -45,7 +46,7 @@ from tests.fault.fuse import Fuse
 from tests.fault.trace import Trace
 from tests.fault.worker import FUSE_DIRECTORY
 from worker.bootstrap import ConfiguredServices
-from worker.settings import Settings, child_environment
+from worker.settings import child_environment
 from workflows.desk import IncidentDesk
 from workflows.incident import IncidentWorkflow
 from workflows.messages import ApprovalAnswer, IncidentRequest
@@ -366,15 +367,15 @@ class World:
             database.execute("DELETE FROM stops")
 
     def _says(self, severity: Severity) -> Callable[[], Awaitable[bool]]:
-        settings = Settings(services_file=self.stack.services_file)
-        services = ConfiguredServices(read_registry(settings.services_file), self._http, _NO_SECRET)
-        observer = Observer(services, lambda: datetime.now(UTC))
-
         async def _said() -> bool:
-            evidence = await observer.pulse(ENVIRONMENT, SERVICE, BRISK.source_timeout)
-            return assess(evidence, BRISK.thresholds).severity is severity
+            return assess(await self._pulse(), BRISK.thresholds).severity is severity
 
         return _said
+
+    async def _pulse(self) -> Evidence:
+        """The patient's metrics and alerts."""
+        services = ConfiguredServices(read_registry(self.stack.services_file), self._http, _NO_SECRET)
+        return await Observer(services, lambda: datetime.now(UTC)).pulse(ENVIRONMENT, SERVICE, BRISK.source_timeout)
 
     async def _ready(self, port: int) -> bool:
         try:
