@@ -12,6 +12,7 @@ from gateway.access import CallerHere
 from gateway.documents import APPROVAL, DIGEST, INCIDENT, problems, told
 from gateway.office import Office
 from gateway.problems import not_valid
+from gateway.registered import Expectations, RegisteredService, contradictions, registered, tightened
 from gateway.routing import IncidentId, for_scope
 from gateway.tokens import Scope
 from gateway.waiting import handle_of
@@ -19,13 +20,15 @@ from incident.decision import Action, Decision
 from incident.dossier import Approval, Trigger
 from incident.errors import UnknownServiceError
 from incident.model import EnvironmentName, Fact, ServiceName
+from incident.policy import Policy
+from incident.services import MockEndpoint, Service
 from incident.severity import PagerDutyPriority, Severity
 from workflows.messages import ApprovalAnswer, CancelReceipt, CancelRequest, IncidentRequest, OutsideDecision
 
 _log = structlog.get_logger()
 
 
-class OpenRequest(Fact):
+class OpenRequest(Expectations):
     """Look at a service, and do what its policy allows."""
 
     service: ServiceName
@@ -39,6 +42,7 @@ class OpenRequest(Fact):
         default="", max_length=200, description="unique to the request: the same again still says that it opened it"
     )
     source: str = Field(default="api", pattern=r"^[a-z][a-z0-9-]{0,31}$", description="what asks, such as kestra")
+    chaos_mode: bool = Field(default=False, strict=True, description="whether chaos was injected on purpose")
 
 
 class OpenReceipt(Fact):
@@ -84,6 +88,9 @@ class Taken(Fact):
 
 
 _OPEN = OpenRequest(service="payment-api", reason="customers report failed payments", trigger_id="ticket-4711")
+_REGISTERED = registered(
+    Service(name="payment-api", source=MockEndpoint(kind="mock", url="http://payment-api:3000")), Policy()
+)
 _RECEIPT = OpenReceipt(
     incident_id=INCIDENT,
     opened=True,
@@ -139,6 +146,13 @@ def _operate(office: Office) -> APIRouter:
             workflow_url=office.workflow_url(handle.id),
             page_url=office.page_url(joined.incident_id),
         )
+
+    @router.post("/services/check", responses=told(200, "It would be taken", _REGISTERED) | problems(body=True))
+    async def check(
+        asked: Annotated[OpenRequest, Body(openapi_examples={"asked": {"value": _OPEN.model_dump(mode="json")}})],
+    ) -> RegisteredService:
+        """Starts nothing: whether the same body would open an incident, and what the registry says of the service."""
+        return _found(office, asked)[0]
 
     @router.post(
         "/incidents/{incident_id}/decision",
@@ -201,20 +215,30 @@ def _approve(office: Office) -> APIRouter:
 
 
 def _request(office: Office, asked: OpenRequest, by: str) -> IncidentRequest:
-    try:
-        office.registry.find(asked.environment, asked.service)
-    except UnknownServiceError:
-        raise not_valid(["body.service: expected a service that the registry has in that environment"]) from None
+    _, policy = _found(office, asked)
     return IncidentRequest(
         service=asked.service,
         environment=asked.environment,
-        policy=office.policies.of(asked.service),
+        policy=policy,
         trigger=Trigger(
             source=asked.source,
             trigger_id=asked.trigger_id or uuid4().hex,
             execution_id=asked.execution_id,
             by=by,
             reason=asked.reason,
+            chaos_mode=asked.chaos_mode,
         ),
         outside_analyst=asked.outside_analyst,
     )
+
+
+def _found(office: Office, asked: OpenRequest) -> tuple[RegisteredService, Policy]:
+    try:
+        service = office.registry.find(asked.environment, asked.service)
+    except UnknownServiceError:
+        raise not_valid(["body.service: expected a service that the registry has in that environment"]) from None
+    policy = tightened(office.policies.of(asked.service), asked)
+    found = registered(service, policy)
+    if wrong := contradictions(asked, found):
+        raise not_valid(wrong)
+    return found, policy

@@ -33,6 +33,8 @@ from integrations.http import Question, Reply, ask, fetch_json
 from integrations.text import clean
 
 SYSTEM = "mock-service"
+METRICS_PATH, LOGS_PATH, ALERTS_PATH = "/metrics/json", "/logs", "/alerts"
+"""Where it answers, below its base URL."""
 MAX_LINES = 50
 """Log lines in a report: the newest."""
 MAX_ITEMS = 100
@@ -151,7 +153,7 @@ class MockPaymentApi:
 
     async def read_metrics(self) -> MetricsReport:
         """The readings; ratios for its percents."""
-        page = await self._read("/metrics/json", _Metrics)
+        page = await self._read(METRICS_PATH, _Metrics)
         return MetricsReport(
             source=SYSTEM,
             state=SourceState.OK,
@@ -162,7 +164,7 @@ class MockPaymentApi:
 
     async def read_logs(self) -> LogsReport:
         """The newest lines; a line without readable time, level or message counts as omitted."""
-        page = await self._read("/logs", _LogPage)
+        page = await self._read(LOGS_PATH, _LogPage)
         entries = sorted(_log_entries(page.logs), key=lambda entry: entry.timestamp)[-MAX_LINES:]
         if page.logs and not entries:
             raise PermanentError(SYSTEM, "GET /logs: no entry is a log line")
@@ -176,7 +178,7 @@ class MockPaymentApi:
 
     async def read_alerts(self) -> AlertsReport:
         """The alerts, firing ones first; whatever is not said to be resolved still fires."""
-        page = await self._read("/alerts", _AlertPage)
+        page = await self._read(ALERTS_PATH, _AlertPage)
         alerts = sorted(map(_alert, page.alerts), key=lambda alert: alert.state is AlertState.RESOLVED)
         return AlertsReport(source=SYSTEM, state=_state(alerts), alerts=tuple(alerts[:MAX_ITEMS]))
 

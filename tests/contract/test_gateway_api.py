@@ -1,7 +1,6 @@
 """The API as its callers meet it, on a desk without Temporal."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,32 +13,10 @@ from incident.snapshot import Outcome, Snapshot, close
 from tests import builders
 from tests.contract.gateway_desk import FakeDesk, Gate, away
 
+pytest_plugins = ["tests.contract.gateway_fixtures"]
 UNKNOWN = "production.payment-api.20200101T000000Z.00000000"
 DIGEST = builders.proposal().digest
 PATIENCE = timedelta(seconds=10)
-
-
-@pytest.fixture(scope="module")
-def built() -> Gate:
-    return Gate(FakeDesk())
-
-
-@pytest.fixture
-def gate(built: Gate) -> Gate:
-    built.reset()
-    return built
-
-
-@pytest.fixture
-def desk(gate: Gate) -> FakeDesk:
-    assert isinstance(gate.desk, FakeDesk)
-    return gate.desk
-
-
-@pytest.fixture
-async def api(gate: Gate) -> AsyncIterator[httpx.AsyncClient]:
-    async with gate.client() as client:
-        yield client
 
 
 async def _closed(gate: Gate, number: int, **changes: object) -> Snapshot:

@@ -16,27 +16,11 @@ from integrations.http import HttpSettings, build_client
 from tests import builders
 from tests.contract.gateway_desk import FakeDesk, Gate, away
 
+pytest_plugins = ["tests.contract.gateway_fixtures"]
 UNKNOWN = "production.payment-api.20200101T000000Z.00000000"
 URL = "http://gateway"
 CANARY = "ict_c0FFee" + "x" * 30
 ANSWER_WITHIN = 10
-
-
-@pytest.fixture(scope="module")
-def built() -> Gate:
-    return Gate(FakeDesk())
-
-
-@pytest.fixture
-def gate(built: Gate) -> Gate:
-    built.reset()
-    return built
-
-
-@pytest.fixture
-def desk(gate: Gate) -> FakeDesk:
-    assert isinstance(gate.desk, FakeDesk)
-    return gate.desk
 
 
 @pytest.fixture

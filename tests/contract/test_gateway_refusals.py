@@ -18,6 +18,7 @@ from gateway.metrics import Metrics
 from tests import builders
 from tests.contract.gateway_desk import KEYS, FakeDesk, Gate, settings
 
+pytest_plugins = ["tests.contract.gateway_fixtures"]
 ALERTS = {"alerts": [{"status": "firing", "labels": {"alertname": "HighErrorRate", "service": "payment-api"}}]}
 OPEN = b'{"service": "payment-api"}'
 CANARY = "canary-4711"
@@ -28,18 +29,6 @@ MOST = 8 * 1024
 @pytest.fixture(scope="module")
 def built() -> Gate:
     return Gate(FakeDesk(), settings=settings(max_body_bytes=MOST))
-
-
-@pytest.fixture
-def gate(built: Gate) -> Gate:
-    built.reset()
-    return built
-
-
-@pytest.fixture
-def desk(gate: Gate) -> FakeDesk:
-    assert isinstance(gate.desk, FakeDesk)
-    return gate.desk
 
 
 @pytest.fixture
@@ -168,6 +157,7 @@ SCOPES = [
     ("GET", f"/incidents/{builders.INCIDENT_ID}/snapshot", "reader"),
     ("GET", "/stops", "reader"),
     ("POST", "/incidents", "operator"),
+    ("POST", "/services/check", "operator"),
     ("POST", f"/incidents/{builders.INCIDENT_ID}/decision", "operator"),
     ("POST", f"/incidents/{builders.INCIDENT_ID}/cancel", "operator"),
     ("POST", "/stops", "operator"),

@@ -16,25 +16,9 @@ from incident.services import parse_registry
 from tests.contract.gateway_desk import KEYS, FakeDesk, Gate, away, settings
 from workflows.messages import IncidentRequest
 
+pytest_plugins = ["tests.contract.gateway_fixtures"]
 PATIENCE = timedelta(seconds=10)
 SOURCES = ("alertmanager", "grafana")
-
-
-@pytest.fixture(scope="module")
-def built() -> Gate:
-    return Gate(FakeDesk())
-
-
-@pytest.fixture
-def gate(built: Gate) -> Gate:
-    built.reset()
-    return built
-
-
-@pytest.fixture
-def desk(gate: Gate) -> FakeDesk:
-    assert isinstance(gate.desk, FakeDesk)
-    return gate.desk
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tests.contract.gateway_desk import REGISTRY, FakeDesk, FakeHandle, Gate, aw
 from worker.settings import Settings
 from workflows.desk import IncidentDesk
 
+pytest_plugins = ["tests.contract.gateway_fixtures"]
 UNKNOWN = "production.payment-api.20200101T000000Z.00000000"
 DIGEST = builders.proposal().digest
 PATIENCE = 20
@@ -46,23 +47,6 @@ class Watched:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
-
-
-@pytest.fixture(scope="module")
-def built() -> Gate:
-    return Gate(FakeDesk())
-
-
-@pytest.fixture
-def gate(built: Gate) -> Gate:
-    built.reset()
-    return built
-
-
-@pytest.fixture
-def desk(gate: Gate) -> FakeDesk:
-    assert isinstance(gate.desk, FakeDesk)
-    return gate.desk
 
 
 @pytest.fixture
