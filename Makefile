@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
+TESTS_AT_ONCE ?= 2
 
 .PHONY: help
 help:  ## list the targets
@@ -20,7 +21,7 @@ demo: .venv/.installed  ## one incident, end to end, on an embedded Temporal ser
 
 .PHONY: test
 test: .venv/.installed  ## every test that this machine can run; what it cannot is skipped and counted
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE) --dist=loadfile --cov --cov-report=term
 
 .PHONY: crash
 crash: .venv/.installed  ## every boundary of a rollback through GitHub x every fault; .ci/run does half of the boundaries once, in turns

@@ -5,6 +5,8 @@ import os
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.tables"]
+
 # A busy machine says nothing about a property.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")

@@ -1,7 +1,7 @@
-"""The stack with a gateway and people, and the approval table: a plugin of pytest, which test modules name.
+"""The stack with a gateway and people: a plugin of pytest, which test modules name.
 
 The stack is started once and put right before each case. A case that records the properties `fault`, `way` and `came`
-has a row in the table: what happened between a question and its answer, how it was answered, and what came of it.
+has a row in the approval table.
 """
 
 import logging
@@ -20,8 +20,6 @@ from tests.standins.github.toxics import poisoning
 from tests.standins.pagerduty import PagerDutyStandin, running_pagerduty
 from tests.standins.slack import SlackStandin, running_slack
 from tests.workflow.shift import environment
-
-_COLUMNS = ("fault", "way", "came")
 
 
 @pytest.fixture(scope="session")
@@ -97,20 +95,3 @@ async def people(
             return await open_shifts.enter_async_context(at_work(people_server, people_surroundings, wishes))
 
         yield _commission
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    rows = [
-        (*(str(dict(report.user_properties).get(name, "")) for name in _COLUMNS), str(report.outcome))
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.stats.get(outcome, [])
-        if report.when == "call" and "fault" in dict(report.user_properties)
-    ]
-    if not rows:
-        return
-    terminalreporter.section("approval table")
-    fault, way = (max(len(row[column]) for row in rows) for column in (0, 1))
-    for row in rows:
-        terminalreporter.write_line(f"{row[0]:{fault}}  {row[1]:{way}}  {row[3]}  {row[2]}".rstrip())
-    wrong = sum(row[3] == "failed" for row in rows)
-    terminalreporter.write_line(f"{len(rows)} cells, {wrong} wrong")
