@@ -32,7 +32,7 @@ from integrations.store import SqlStore
 from integrations.temporal import connect
 from worker.bootstrap import ConfiguredServices, build_ports
 from worker.settings import Settings
-from workflows.names import DEPLOYMENT, SEARCH_ATTRIBUTES, TASK_QUEUE
+from workflows.names import SEARCH_ATTRIBUTES, TASK_QUEUE
 
 _ANSWER_WITHIN = timedelta(seconds=10)
 
@@ -170,14 +170,14 @@ async def _worker(settings: Settings) -> str:
     )
     if not queue.pollers:
         raise PermanentError("worker", f"none takes work from the queue {TASK_QUEUE}; start one: python -m worker")
-    request = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=DEPLOYMENT)
+    deployment = settings.worker.deployment
+    request = DescribeWorkerDeploymentRequest(namespace=client.namespace, deployment_name=deployment)
     answer = await client.workflow_service.describe_worker_deployment(request)
     build = answer.worker_deployment_info.routing_config.current_deployment_version.build_id
     if not build:
         raise PermanentError(
             "worker",
-            "no build is current, so no incident would start: temporal worker deployment set-current-version "
-            f"--deployment-name {DEPLOYMENT} --build-id {settings.worker.build_id}",
+            f"no build of {deployment} is current, so no incident would start: python -m worker.promote",
         )
     return f"new incidents go to build {build}"
 

@@ -35,7 +35,7 @@ from integrations.store import SqlStore
 from integrations.variables import as_variable
 from worker.settings import AnalystKind, Settings, Versioning, WorkerSettings
 from workflows.incident import IncidentWorkflow
-from workflows.names import DEPLOYMENT, TASK_QUEUE
+from workflows.names import TASK_QUEUE
 from workflows.record import LateRecordWorkflow
 
 _VERSIONING = {
@@ -226,7 +226,7 @@ def build_worker(
         versioned: whether it belongs to a worker deployment; then somebody must make its build the current one.
     """
     deployment = WorkerDeploymentConfig(
-        version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=settings.build_id),
+        version=WorkerDeploymentVersion(deployment_name=settings.deployment, build_id=settings.build_id),
         use_worker_versioning=True,
         default_versioning_behavior=_VERSIONING[settings.versioning],
     )

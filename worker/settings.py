@@ -20,6 +20,7 @@ from integrations.slack import SlackSettings
 from integrations.store import StoreSettings
 from integrations.temporal import TemporalSettings
 from integrations.variables import from_environment
+from workflows.names import DEPLOYMENT
 
 
 class AnalystKind(StrEnum):
@@ -49,6 +50,9 @@ class WorkerSettings(BaseModel):
         default=False, description="The kill switch: true keeps this worker from starting any remediation."
     )
     build_id: str = Field(default="0.1.0", min_length=1, description="The build that this worker is a member of.")
+    deployment: str = Field(
+        default=DEPLOYMENT, min_length=1, description="The worker deployment that builds are versions of."
+    )
     versioning: Versioning = Field(
         default=Versioning.AUTO_UPGRADE,
         description="auto-upgrade where one build runs at a time; pinned where builds run side by side.",
