@@ -2,7 +2,9 @@
 
 from temporalio import activity
 
-from incident.messages import Change, ChatMessage, Page
+from activities.telemetry import counted
+from incident.dossier import Channel
+from incident.messages import Change, ChatKind, ChatMessage, Page
 from incident.model import Fact
 from incident.ports import Chat, Pager
 
@@ -30,7 +32,8 @@ class Notify:
             PermanentError: the chat refuses it.
         """
         again = message.again or (activity.in_activity() and activity.info().attempt > 1)
-        return await self._chat.post(message.model_copy(update={"again": again}))
+        with counted(Channel.CHAT, message.kind):
+            return await self._chat.post(message.model_copy(update={"again": again}))
 
     @activity.defn(name="notify.page")
     async def page(self, page: Page) -> None:
@@ -40,7 +43,8 @@ class Notify:
             TransientError: the pager could not be reached.
             PermanentError: the pager refuses it.
         """
-        await self._pager.page(page)
+        with counted(Channel.PAGER, ChatKind.PAGE):
+            await self._pager.page(page)
 
     @activity.defn(name="notify.resolve")
     async def resolve(self, order: ResolveInput) -> None:
@@ -50,7 +54,8 @@ class Notify:
             TransientError: the pager could not be reached.
             PermanentError: the pager refuses it.
         """
-        await self._pager.resolve(order.key)
+        with counted(Channel.PAGER, ChatKind.RESOLVE):
+            await self._pager.resolve(order.key)
 
     @activity.defn(name="notify.change")
     async def change(self, change: Change) -> None:
@@ -62,4 +67,5 @@ class Notify:
         """
         again = activity.in_activity() and activity.info().attempt > 1
         summary = f"{change.summary} (sent again: it may stand here twice)" if again else change.summary
-        await self._pager.record_change(change.model_copy(update={"summary": summary[:1024]}))
+        with counted(Channel.PAGER, ChatKind.CHANGE):
+            await self._pager.record_change(change.model_copy(update={"summary": summary[:1024]}))
