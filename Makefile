@@ -15,13 +15,26 @@ help:  ## list the targets
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+.PHONY: env
+env:  ## .env for docker-compose.yml, with credentials of your own
+	$(PYTHON) compose/make-env
+
 .PHONY: demo
 demo: .venv/.installed  ## one incident, end to end, on an embedded Temporal server (SCENARIO=bad-deploy|worse|frozen|shadow|p1|p2|chaos|no-culprit|healthy)
 	$(BIN)/commander demo --scenario $(or $(SCENARIO),bad-deploy)
 
 .PHONY: test
-test: .venv/.installed  ## every test that this machine can run; what it cannot is skipped and counted
-	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE) --dist=loadfile --cov --cov-report=term
+test: .venv/.installed  ## every test that this machine can run, but the next two; what it cannot is skipped and counted
+	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE) --dist=loadfile --ignore=tests/compose --ignore=tests/kestra --cov --cov-report=term
+
+.PHONY: kestra-test
+kestra-test: .venv/.installed  ## the flows on the real engine of Kestra 1.3 and 2.0, built first; without a JDK they are skipped
+	tests/standins/kestra/install
+	$(BIN)/python -m pytest tests/kestra -q
+
+.PHONY: compose-test
+compose-test: .venv/.installed  ## docker-compose.yml without Kestra's image; on Debian, as root, an engine is started if none answers
+	tests/standins/docker/engine run $(BIN)/python -m pytest tests/compose -q
 
 .PHONY: crash
 crash: .venv/.installed  ## every boundary of a rollback through GitHub x every fault; .ci/run does half of the boundaries once, in turns

@@ -61,11 +61,12 @@ class Aimock:
 
 
 @contextmanager
-def running_aimock() -> Iterator[Aimock]:
-    """An aimock on a port that the system chose."""
+def running_aimock(host: str = "127.0.0.1", port: int = 0) -> Iterator[Aimock]:
+    """An aimock on that port, or on one that the system chose."""
     node = shutil.which("node")
     assert node is not None
-    command = [node, str(CLI), "--port", "0", "--fixtures", str(HERE / "no-fixtures.json")]
+    listening = ["--host", host, "--port", str(port)]
+    command = [node, str(CLI), *listening, "--fixtures", str(HERE / "no-fixtures.json")]
     with subprocess.Popen(  # noqa: S603 - our own command, no shell
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
     ) as process:
