@@ -59,7 +59,8 @@ async def test_without_an_answer_of_the_agent_the_workflow_decides_alone(kestra:
     assert ended.state is State.SUCCESS, ended.story
     assert ended.outputs["outcome"] == "RECOVERED"
     assert said(ended)["snapshot"]["analysis"]["analyst"] == "rules"
-    assert len(kestra.model.calls()) == 2, "one try, and a second one"
+    # One try and a second one; 2.0 begins a task that fails once more beside itself.
+    assert len(kestra.model.calls()) in {2, 4}
 
 
 @pytest_asyncio.fixture(loop_scope="session")

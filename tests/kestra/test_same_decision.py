@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from incident.snapshot import Snapshot
 from tests.e2e.conftest import commander
 from tests.fault.world import SERVICE
 from tests.kestra.world import Kestra, KestraWorld, LoneKestra
@@ -37,22 +36,23 @@ async def test_both_ways_in_lead_to_the_same_decision_verdict_and_rollback(stead
     await steady.world.fall_ill()
     ended = await steady.play()
     assert ended.state is State.SUCCESS, ended.story
-    by_kestra = _told(ended.outputs["snapshot"]), await steady.world.deeds("/deployment/")
+    by_kestra = await _told(steady, ended.outputs["incident_id"]), await steady.world.deeds("/deployment/")
 
     await steady.world.put_right()
     await steady.world.fall_ill()
     reached = {"COMMANDER__URL": steady.world.stack.gateway_url, "COMMANDER__TOKEN": steady.world.token}
     printed = await commander(tmp_path, "run", SERVICE, "--json", environment=reached)
     assert printed.status == 0, printed.err
-    by_hand = _told(json.loads(printed.out)), await steady.world.deeds("/deployment/")
+    by_hand = await _told(steady, json.loads(printed.out)["incident_id"]), await steady.world.deeds("/deployment/")
 
     assert by_kestra == by_hand
     assert by_hand[1] == ["/deployment/100/activate"]
 
 
-def _told(snapshot: object) -> dict[str, Any]:
+async def _told(kestra: Kestra, incident_id: object) -> dict[str, Any]:
     """What was decided, allowed and done. When it was seen, and what was done before, differ."""
-    record = Snapshot.model_validate(snapshot)
+    record = await kestra.world.store.load(str(incident_id))
+    assert record
     assert record.analysis
     assert record.verdict
     return {
