@@ -14,7 +14,7 @@ _APPROVALS = ("fault", "way", "came")
 """What happened between a question and its answer, how it was answered, and what came of it."""
 _CELL = "cell"
 _ENDED = "ended"
-_FAULTS = "tests/fault/"
+_FAULTS, _KESTRA = "tests/fault/", "tests/kestra/"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -31,6 +31,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     _write(terminalreporter, "crash matrix", cells)
     if cells:
         terminalreporter.write_line(f"{len(cells)} of {len(matrix.all_cells())} cells ran; {matrix.CHOICE}")
+    flows = [_case(each) for each in reports if each.nodeid.startswith(_KESTRA) and _said(each, _ENDED)]
+    _write(terminalreporter, "kestra cases", flows)
     took: Counter[str] = Counter()
     for each in reports:
         took["/".join(each.nodeid.split("/")[:2])] += round(each.duration)

@@ -56,6 +56,14 @@ async def test_what_contradicts_the_registry_starts_nothing_and_is_named(
     assert not desk.touched
 
 
+async def test_a_url_in_other_letters_is_another_url(api: httpx.AsyncClient, desk: FakeDesk) -> None:
+    answer = await api.post(
+        "/incidents", json={"service": "payment-api", "metrics_url": f"{URLS['service_url']}/Metrics/json"}
+    )
+    assert answer.status_code == 422
+    assert not desk.touched
+
+
 @pytest.mark.parametrize(("percent", "wanted"), [(None, 0.8), (0, 0.8), (79, 0.8), (80, 0.8), (81, 0.81), (100, 1.0)])
 async def test_a_confidence_may_only_tighten_the_policy(
     percent: int | None, wanted: float, api: httpx.AsyncClient, desk: FakeDesk

@@ -83,26 +83,3 @@ def noted(record_property: Callable[[str, object], None]) -> Noted:
         return execution
 
     return _note
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    ran = [
-        report
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.stats.get(outcome, [])
-        if report.nodeid.startswith("tests/kestra/") and report.when == "call" and _said(report)
-    ]
-    if ran:
-        terminalreporter.section("kestra cases")
-        width = max(len(_case(report)) for report in ran)
-        for report in ran:
-            line = f"{_case(report):{width}}  {report.outcome}  {report.duration:5.1f} s  {_said(report)}"
-            terminalreporter.write_line(line)
-
-
-def _said(report: pytest.TestReport) -> str:
-    return str(dict(report.user_properties).get("ended", ""))
-
-
-def _case(report: pytest.TestReport) -> str:
-    return report.nodeid.rpartition("::")[2].removeprefix("test_").replace("_", " ")
