@@ -24,6 +24,9 @@ _OVERLOADED = frozenset({408, 429})
 _SECONDS = re.compile(r"[0-9]+")
 _NOT_AFTER = "not_after"
 """The request extension that the fence reads."""
+_KEPT = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=2.0)
+"""httpx's own, but that an idle connection is left after 2 s: servers hang up after 5 s or more, and where that is
+httpx's moment too, a question that has just left is broken off."""
 _LEAVES = ".send_request_headers.started"
 """What httpcore's `trace` extension calls the moment before a request's first byte is written."""
 
@@ -167,6 +170,11 @@ class Fence(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+def network() -> httpx.AsyncHTTPTransport:
+    """What carries requests: it tries nothing again, uses no proxy, and keeps no connection that others may close."""
+    return httpx.AsyncHTTPTransport(retries=0, trust_env=False, limits=_KEPT)
+
+
 def build_client(settings: HttpSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """A client without retries, redirects, or anything from the environment; the caller closes it.
 
@@ -174,7 +182,7 @@ def build_client(settings: HttpSettings, transport: httpx.AsyncBaseTransport | N
         settings: its limits.
         transport: what carries the requests, with a `Fence` of its own; left out, the network behind one.
     """
-    inner = transport or Fence(httpx.AsyncHTTPTransport(retries=0, trust_env=False))
+    inner = transport or Fence(network())
     return httpx.AsyncClient(
         transport=_CappedTransport(inner, settings.max_response_bytes),
         timeout=httpx.Timeout(settings.read_timeout.total_seconds(), connect=settings.connect_timeout.total_seconds()),

@@ -98,7 +98,8 @@ class Front:
                 self._spawn(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection:
+        # How `stop` ends it: a socket that is closed has no descriptor to wait for, which is a ValueError.
+        with suppress(OSError, ValueError), connection:
             client = self._accepted(connection)
             self._open.append(client)
             self.protocols.append(client.selected_alpn_protocol())

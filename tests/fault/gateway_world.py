@@ -167,13 +167,11 @@ class GatewayWorld(World):
             found[:] = [each for each in self.slack.messages() if _asks(each, incident.incident_id, digest_was)]
             return bool(found)
 
-        desk = IncidentDesk(self.stack.client)
         try:
             await until(_stands, "the question stands in Slack")
         except AssertionError as error:
-            told = (await desk.dossier(self.handle(incident))).timeline
-            raise AssertionError("\n".join((str(error), *map(str, told)))) from error
-        dossier = await desk.dossier(self.handle(incident))
+            raise AssertionError(f"{error}\n{await self.doings(incident)}") from error
+        dossier = await IncidentDesk(self.stack.client).dossier(self.handle(incident))
         assert dossier.proposal
         return Question(incident, dossier.proposal, found[-1])
 

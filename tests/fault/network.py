@@ -10,6 +10,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from integrations.http import network
 from tests.fault.boundary import Moment, template
 
 
@@ -54,7 +55,7 @@ class FaultTransport(httpx.AsyncBaseTransport):
 
 def tapped(passing: Passing) -> httpx.AsyncHTTPTransport:
     """httpx's own network, which tells of each call once the server has answered it and nothing is read yet."""
-    transport = httpx.AsyncHTTPTransport(retries=0, trust_env=False)
+    transport = network()
     transport._pool._network_backend = _Backend(passing)
     return transport
 

@@ -269,10 +269,25 @@ class World:
 
     # What can be seen of an incident.
 
-    async def closed(self, incident: Incident) -> Snapshot:
-        """The incident's result."""
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            return await self.handle(incident).result()
+    async def closed(self, incident: Incident, within: timedelta = PATIENCE) -> Snapshot:
+        """The incident's result; AssertionError says what it does where it does not close in time."""
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                return await self.handle(incident).result()
+        except TimeoutError:
+            raise AssertionError(f"not closed within {within}:\n{await self.doings(incident)}") from None
+
+    async def doings(self, incident: Incident) -> str:
+        """What an incident has done so far and what it waits for, a line each."""
+        handle = self.handle(incident)
+        timeline = (await IncidentDesk(self.stack.client).dossier(handle)).timeline
+        pending = (await handle.describe()).raw_description.pending_activities
+        return "\n".join(
+            (
+                *map(str, timeline),
+                *(f"{each.activity_type.name}, attempt {each.attempt}: {each.last_failure}" for each in pending),
+            )
+        )
 
     def handle(self, incident: Incident) -> WorkflowHandle[IncidentWorkflow, Snapshot]:
         """Its workflow, over a connection to the server that runs now."""
