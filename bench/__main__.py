@@ -12,7 +12,8 @@ from functools import partial
 import structlog
 from rich.console import Console
 
-from bench.alerts import BARE_HANDLER, GATEWAY, Drive, drive_alerts, why_not
+from bench import alerts, kestra
+from bench.alerts import BARE_HANDLER, GATEWAY, Drive, drive_alerts
 from bench.bare import BarePipeline
 from bench.fakes import build_world
 from bench.measure import Load, Once, Spread, take_rates, take_times
@@ -37,12 +38,14 @@ _RATES = (6, timedelta(seconds=60))
 """The most rounds, and after how long none begins any more: together under three minutes on two busy cores."""
 _INCIDENTS, _NO_OPS = 100, 200
 """In flight."""
-_LATENCY, _THROUGHPUT, _ALERTS = (6, 4), (0.3, 0.5), (0.25, 0.5)
+_STORIES = (15, timedelta(seconds=60))
+_KESTRA_ONLY, _BESIDE_IT = "P0 story, Kestra alone", "P0 incident, beside it"
+_LATENCY, _THROUGHPUT, _ALERTS, _KESTRA = (6, 4), (0.3, 0.5), (0.25, 0.5), (2, 1)
 """Bar and goal."""
 
 
 async def measure() -> Results:
-    """Takes every measurement; about three minutes."""
+    """Takes every measurement; about five minutes."""
     begun = time.monotonic()
     async with running() as stack:
         rows = _rows(stack)
@@ -50,11 +53,11 @@ async def measure() -> Results:
         times = await take_times(rows, *_TIMES)
         rates = await take_rates(_loads(stack), *_RATES)
         history = await stack.history(await stack.incident(_DEFAULT))
-    left_out = why_not()
-    drives = {} if left_out else await drive_alerts()
+        stories = {} if kestra.why_not() else await _stories(stack)
+    drives = {} if alerts.why_not() else await drive_alerts()
     no_op, no_ops = times["no-op workflow"], rates["no-op workflow"]
     return Results(
-        milliseconds={name: Spread.of([each * 1000 for each in taken]) for name, taken in times.items()}
+        milliseconds={name: Spread.of([each * 1000 for each in taken]) for name, taken in (times | stories).items()}
         | {f"alert, {name}, p95": Spread.of([each.p95 for each in taken]) for name, taken in drives.items()},
         per_second={name: Spread.of(taken) for name, taken in rates.items()}
         | {f"alerts, {name}": Spread.of(_per_second(taken)) for name, taken in drives.items()},
@@ -65,11 +68,23 @@ async def measure() -> Results:
             compare("throughput", rates["P0 incident"], no_ops, _THROUGHPUT),
             compare("throughput, one look", rates["P0 incident, one look"], no_ops, _THROUGHPUT),
             *_alerts(drives),
+            *_kestra(stories),
         ),
         history=history,
         took=time.monotonic() - begun,
-        left_out=left_out,
+        left_out="; ".join(filter(None, (kestra.why_not(), alerts.why_not()))),
     )
+
+
+async def _stories(stack: Stack) -> dict[str, list[float]]:
+    """Both in turns, on an engine that is there for no longer, since it is busy even when it idles."""
+    async with kestra.kestra_story() as story:
+        return await take_times({_KESTRA_ONLY: story, _BESIDE_IT: partial(stack.incident, _DEFAULT)}, *_STORIES)
+
+
+def _kestra(stories: Mapping[str, Sequence[float]]) -> tuple[Bar, ...]:
+    """The bar of the workflow beside a flow that does it all; none where that was not measured."""
+    return (compare("story, beside Kestra's", stories[_BESIDE_IT], stories[_KESTRA_ONLY], _KESTRA),) if stories else ()
 
 
 def _alerts(drives: Mapping[str, Sequence[Drive]]) -> tuple[Bar, ...]:
@@ -112,7 +127,7 @@ def main() -> None:
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     console = Console(stderr=options.json)
-    with console.status("measuring; about three minutes"):
+    with console.status("measuring; about five minutes"):
         results = asyncio.run(measure())
     if options.json:
         print(json.dumps(results.as_json(), indent=2))

@@ -1,62 +1,31 @@
 """The P0 incident as a Kestra flow alone makes it: the same stages and calls, on Kestra's own engine.
 
-The world answers it by HTTP, as Kestra has no other way; the workflow's own measurement asks the same world in process.
-What the incident keeps in its ledger is no part of the flow, which keeps none.
+It makes 17 calls: what `bench.bare` asks of the service (14), what it tells the chat (2), and the record. The world
+answers it by HTTP, as Kestra has no other way; the workflow asks the same world in process. What the incident keeps in
+its ledger is no part of the flow, which keeps none.
 """
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from bench.bare import ENVIRONMENT
 from bench.fakes import AnyService
-from bench.measure import Spread
+from bench.measure import Once
 from incident.ledger import RollbackOrder
 from tests.standins.kestra import KestraEngine, Major, State, kestra_missing
 
 FLOW = Path(__file__).with_name("kestra_stages.yaml")
-CALLS = 17
-"""Of one incident: what `bench.bare` asks of the service (14) and the chat (2), and the record."""
 _WARM_UP = 10
 _WITHIN = timedelta(seconds=60)
-
-
-@dataclass(frozen=True)
-class KestraFigures:
-    """What was measured on one engine."""
-
-    version: str
-    seconds: Spread
-    """Of one story, from its start to its end, as the workflow's is measured."""
-    own_seconds: Spread
-    """The same by Kestra's clock, so without what asking for it costs."""
-
-
-async def measure_kestra(runs: int, major: Major = Major.V2) -> KestraFigures:
-    """The time of that many stories, one after the other, on a warm engine.
-
-    Raises:
-        KestraError: it is not built, or does not come up.
-        RuntimeError: a story did not end recovered, so that its time would say nothing.
-    """
-    async with kestra_story(major) as story:
-        taken: list[float] = []
-        own: list[float] = []
-        for _ in range(runs):
-            begun = perf_counter()
-            own.append(await story())
-            taken.append(perf_counter() - begun)
-    return KestraFigures(version=major, seconds=Spread.of(taken), own_seconds=Spread.of(own))
 
 
 def why_not(major: Major = Major.V2) -> str:
@@ -65,19 +34,23 @@ def why_not(major: Major = Major.V2) -> str:
 
 
 @asynccontextmanager
-async def kestra_story(major: Major = Major.V2) -> AsyncIterator[Callable[[], Awaitable[float]]]:
-    """What runs one story on a warm engine and gives its seconds by Kestra's clock, as long as it lasts."""
+async def kestra_story(major: Major = Major.V2) -> AsyncIterator[Once]:
+    """What runs one story on a warm engine, as long as that lasts.
+
+    Raises:
+        KestraError: the engine is not built, or does not come up.
+        RuntimeError: by the story, where it did not end recovered, so that its time would say nothing.
+    """
     numbers = count()
     with TemporaryDirectory() as directory:
         async with _world() as world, KestraEngine(major, Path(directory), long_lived=True) as kestra:
             await kestra.load(FLOW.read_text(encoding="utf-8"))
 
-            async def story() -> float:
+            async def story() -> None:
                 started = await kestra.run("bench", "p0-incident", {"world": world, "service": f"k-{next(numbers)}"})
                 ended = await kestra.wait(started, _WITHIN)
-                if ended.state is not State.SUCCESS or ended.outputs != {"health": "healthy"} or not ended.stopped:
+                if ended.state is not State.SUCCESS or ended.outputs != {"health": "healthy"}:
                     raise RuntimeError(f"a measurement of another story would mislead: {ended.story}")
-                return (ended.stopped - ended.started).total_seconds()
 
             for _ in range(_WARM_UP):
                 await story()

@@ -17,7 +17,9 @@ One process holds client, production worker and fakes that answer at once; the s
 The dev server reads the queue of its one shard 20 times a second (history.transferProcessorMaxPollRPS): one at a \
 time, each workflow task waits up to 50 ms for its turn, so the latency ratio is near the number of workflow tasks.
 Alerts: each answered once Temporal has it, beside a FastAPI handler that only validates the same body; wrk sends \
-both, 32 at a time, and no worker runs. Both times are of one alert among those."""
+both, 32 at a time, and no worker runs. Both times are of one alert among those.
+Kestra alone: the same stages and calls as a flow on Kestra's own engine, warm, without timers, gate or ledger. It \
+asks the fakes by HTTP on this machine, the workflow asks them in process; both share the cores with that engine."""
 
 
 def show(results: Results, console: Console) -> None:
