@@ -48,6 +48,10 @@ demos: .venv/.installed  ## every scenario of the demo; .ci/run does a third of 
 soak: .venv/.installed  ## five minutes of incidents under random faults; .ci/run does 30 seconds
 	SOAK_SECONDS=300 $(BIN)/python -m pytest tests/fault/test_soak.py -q
 
+.PHONY: fleet
+fleet: .venv/.installed  ## 200 watched services for five minutes, then all of them bad; .ci/run does 20 for five seconds
+	FLEET_SIZE=200 FLEET_SECONDS=300 $(BIN)/python -m pytest tests/fault/test_fleet.py -q
+
 .PHONY: standins
 standins:  ## install what tests run with and others wrote: aimock, Prism, Toxiproxy, axe-core, Chromium and others
 	tests/standins/install

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
 from getpass import getuser
@@ -23,7 +23,7 @@ from commander.scenarios import Scenario
 from commander.settings import UP, PersonSettings, load_person
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from commander.tokens import grant
-from commander.view import Progress, comparison, incidents, plain, say, standing, summary
+from commander.view import Progress, comparison, incidents, plain, say, standing, summary, watchers
 from gateway.settings import Settings as GatewaySettings
 from gateway.settings import load_settings as load_gateway_settings
 from gateway.tokens import Scope
@@ -338,6 +338,64 @@ async def _release(service: str, environment: str, way: Way) -> int:
     for each in gone.left:
         _console().print(Text(f"still pulled: {plain(each.words)}"))
     return 0 if gone.released else _NOT_GOOD
+
+
+Services = Annotated[list[str] | None, typer.Argument(help="Services of the registry; left out: all of them.")]
+Where = Annotated[str, typer.Option("--environment", help="Where they run.")]
+
+
+@app.command()
+def watch(services: Services = None, environment: Where = "production", *, direct: Direct = False) -> None:
+    """Have services watched: what is wrong with one, check after check, opens an incident. It lasts until `unwatch`.
+
+    What is watched already takes over its policy as it is now.
+    """
+    _run(_watch(services, environment, _line(direct=direct)))
+
+
+async def _watch(services: list[str] | None, environment: str, way: Way) -> int:
+    async with way as line:
+        for each in services or _registered(environment):
+            await line.watch(each, environment)
+            _console().print(f"watched: {each} ({environment})", highlight=False)
+    return 0
+
+
+@app.command()
+def unwatch(services: Services = None, environment: Where = "production", *, direct: Direct = False) -> None:
+    """End the watch of services; incidents that are open go on. Exit 1 where one was not watched."""
+    _run(_unwatch(services, environment, _line(direct=direct)))
+
+
+async def _unwatch(services: list[str] | None, environment: str, way: Way) -> int:
+    code = 0
+    async with way as line:
+        for each in services or _registered(environment):
+            ended = await line.unwatch(each, environment)
+            _console().print(f"{'watched no longer' if ended else 'was not watched'}: {each} ({environment})")
+            code = code if ended else _NOT_GOOD
+    return code
+
+
+def _registered(environment: str) -> Sequence[str]:
+    """The services of the registry at hand that run there."""
+    known = read_registry(load_settings().services_file).service
+    if found := [each.name for each in known if each.environment == environment]:
+        return found
+    raise ConfigurationError(f"--environment: the registry has no service in {environment}")
+
+
+@app.command()
+def watches(*, direct: Direct = False) -> None:
+    """List what is watched."""
+    _run(_watches(_line(direct=direct)))
+
+
+async def _watches(way: Way) -> int:
+    async with way as line:
+        watched = await line.watches()
+    _console().print(watchers(watched) if watched else "nothing is watched")
+    return 0
 
 
 @app.command()

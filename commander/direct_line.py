@@ -15,13 +15,15 @@ from incident.errors import PermanentError, TransientError
 from incident.ledger import Stop
 from incident.services import ServiceRegistry
 from incident.snapshot import Snapshot
+from incident.watching import WatchedService
 from integrations.files import read_policies, read_registry
 from integrations.store import SqlStore
 from integrations.temporal import connect
 from worker.settings import Settings
 from workflows.desk import IncidentDesk, OpenIncident
 from workflows.incident import IncidentWorkflow
-from workflows.messages import ApprovalAnswer, CancelRequest, IncidentRequest
+from workflows.lookout import Lookout
+from workflows.messages import ApprovalAnswer, CancelRequest, IncidentRequest, WatchRequest
 
 _LOOK = 0.25
 """Seconds between two looks at the incident: how live what is shown is."""
@@ -62,8 +64,11 @@ async def direct_line(settings: Settings, person: str) -> AsyncIterator["DirectL
     async def desk() -> IncidentDesk:
         return IncidentDesk(await connect(settings.temporal))
 
+    async def lookout() -> Lookout:
+        return Lookout(await connect(settings.temporal))
+
     try:
-        yield DirectLine(settings, person, store, desk)
+        yield DirectLine(settings, person, store, desk, lookout)
     finally:
         await store.close()
 
@@ -76,13 +81,19 @@ class DirectLine:
         person: who is at the terminal.
         archive: the records.
         desk: gives the desk; asked only where it is needed, since it may be away.
+        lookout: gives the lookout, likewise.
     """
 
     def __init__(
-        self, settings: Settings, person: str, archive: Archive, desk: Callable[[], Awaitable[IncidentDesk]]
+        self,
+        settings: Settings,
+        person: str,
+        archive: Archive,
+        desk: Callable[[], Awaitable[IncidentDesk]],
+        lookout: Callable[[], Awaitable[Lookout]],
     ) -> None:
         self._settings, self._person = settings, person
-        self._archive, self._desk = archive, desk
+        self._archive, self._desk, self._lookout = archive, desk, lookout
 
     async def open(self, asked: Asked) -> Opening:
         """The incident of that service: a new one, or the one that is open."""
@@ -150,6 +161,21 @@ class DirectLine:
         """Lets the kill switch of exactly that scope go."""
         released = await self._archive.release(environment, service)
         return LetGo(released=released, left=await self._archive.stops())
+
+    async def watch(self, service: str, environment: str) -> None:
+        """Has that service watched under its policy as it is now."""
+        registry = read_registry(self._settings.services_file)
+        registry.find(environment, service)
+        policy = read_policies(self._settings.policy_file, registry).of(service)
+        await (await self._lookout()).watch(WatchRequest(service=service, environment=environment, policy=policy))
+
+    async def unwatch(self, service: str, environment: str) -> bool:
+        """Ends the watch of that service; whether there was one. An incident that it opened goes on."""
+        return await (await self._lookout()).stop(environment, service)
+
+    async def watches(self) -> tuple[WatchedService, ...]:
+        """Every service that is watched."""
+        return await (await self._lookout()).watched()
 
     async def _known(self, incident_id: str) -> Snapshot | tuple[IncidentDesk, Handle]:
         """The record of an incident that has closed, or whom to ask of it."""

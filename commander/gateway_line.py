@@ -12,6 +12,7 @@ from commander.settings import PersonSettings
 from incident.dossier import Approval, Dossier, Stage
 from incident.errors import PermanentError, TransientError
 from incident.snapshot import Snapshot
+from incident.watching import WatchedService
 from integrations.gateway import GatewayClient, Listed, UnreachableError, View, patient
 from integrations.http import build_client
 
@@ -121,6 +122,18 @@ class GatewayLine:
         except PermanentError:
             left = ()  # the token may let go, and may not read
         return LetGo(released=released, left=left)
+
+    async def watch(self, service: str, environment: str) -> None:
+        """Has that service watched under its policy as it is now."""
+        await self._gateway.watch(service, environment)
+
+    async def unwatch(self, service: str, environment: str) -> bool:
+        """Ends the watch of that service; whether there was one. An incident that it opened goes on."""
+        return await self._gateway.unwatch(service, environment)
+
+    async def watches(self) -> tuple[WatchedService, ...]:
+        """Every service that is watched."""
+        return await self._gateway.watches()
 
 
 def _entry(each: Listed) -> Entry:

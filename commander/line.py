@@ -9,6 +9,7 @@ from incident.dossier import Approval, Dossier
 from incident.ledger import Stop
 from incident.model import Fact
 from incident.snapshot import Snapshot
+from incident.watching import WatchedService
 
 
 class Asked(Fact):
@@ -113,4 +114,16 @@ class Line(Protocol):
 
     async def release(self, service: str, environment: str) -> LetGo:
         """Lets the kill switch of exactly that scope go."""
+        ...
+
+    async def watch(self, service: str, environment: str) -> None:
+        """Has that service watched under its policy as it is now."""
+        ...
+
+    async def unwatch(self, service: str, environment: str) -> bool:
+        """Ends the watch of that service; whether there was one. An incident that it opened goes on."""
+        ...
+
+    async def watches(self) -> tuple[WatchedService, ...]:
+        """Every service that is watched."""
         ...

@@ -14,6 +14,7 @@ from incident.dossier import Approval, Dossier, Notification, TimelineEntry
 from incident.evidence import Metric
 from incident.recovery import COMPARED, Classification, improvement
 from incident.snapshot import Snapshot
+from incident.watching import WatchedService
 
 _GOOD = frozenset({Classification.FULLY_RECOVERED, Classification.SIGNIFICANT_IMPROVEMENT, Classification.IMPROVING})
 
@@ -165,4 +166,14 @@ def incidents(entries: Sequence[Entry]) -> RenderableType:
         lasted = "open" if each.lasted is None else str(timedelta(seconds=round(each.lasted.total_seconds())))
         mark = Text("nobody told", "bold red") if each.unreached else ""
         table.add_row(each.incident_id, each.severity, each.stands, lasted, mark)
+    return table
+
+
+def watchers(watched: Sequence[WatchedService]) -> RenderableType:
+    """What is watched, a row each."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("service", "environment", "stands"):
+        table.add_column(column, no_wrap=True)
+    for each in watched:
+        table.add_row(each.service, each.environment, each.stands or "begins")
     return table

@@ -19,6 +19,7 @@ from gateway.pages import build_pages
 from gateway.probes import Probe, build_probes
 from gateway.problems import Answers
 from gateway.stops import build_stops
+from gateway.watches import build_watches
 from gateway.webhooks import build_webhooks
 from incident.search import Wanted
 
@@ -53,6 +54,7 @@ def build_app(
         build_orders(office),
         build_incidents(office),
         build_stops(office),
+        build_watches(office),
         build_webhooks(office, counts),
         build_interactivity(office.settings.slack, presses, office.clock),
         build_probes(counts, {"store": lambda: office.archive.search(Wanted(limit=1)), **(needs or {})}),

@@ -25,6 +25,7 @@ from incident.severity import Severity
 from incident.snapshot import ActionTaken, Outcome, Snapshot, action_taken
 from workflows.desk import IncidentDesk, OpenIncident
 from workflows.incident import IncidentWorkflow
+from workflows.lookout import Lookout
 
 Handle = WorkflowHandle[IncidentWorkflow, Snapshot]
 _RESULT_WITHIN = timedelta(seconds=10)
@@ -79,6 +80,7 @@ class Office:
     """What the API, the webhooks and the pages are handed."""
 
     desk: IncidentDesk
+    lookout: Lookout
     archive: IncidentArchive
     switch: KillSwitch
     registry: ServiceRegistry

@@ -16,6 +16,7 @@ from incident.errors import ConfigurationError
 from incident.freeze import Freeze
 from incident.ledger import Quota
 from incident.model import Duration, Fact, field_errors
+from incident.watching import WatchLimits
 
 
 class Mode(StrEnum):
@@ -150,6 +151,7 @@ class Policy(Fact):
     )
     recovery: RecoveryLimits = RecoveryLimits()
     thresholds: Thresholds = Thresholds()
+    watch: WatchLimits = WatchLimits()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

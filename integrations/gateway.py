@@ -15,6 +15,7 @@ from incident.ledger import Stop
 from incident.model import Moment
 from incident.severity import Severity
 from incident.snapshot import Outcome, Snapshot
+from incident.watching import WatchedService
 from integrations.http import HttpSettings, Question, Reply, ask, retry_after
 from integrations.text import one_line
 
@@ -99,6 +100,10 @@ class Myself(_Said):
 
 class _Stops(_Said):
     stops: tuple[Stop, ...]
+
+
+class _Watches(_Said):
+    watched: tuple[WatchedService, ...]
 
 
 class _Readiness(_Said):
@@ -188,15 +193,23 @@ class GatewayClient:
     async def release(self, service: str = "", environment: str = "") -> bool:
         """Lets the kill switch of exactly that scope go; whether there was one."""
         query = {key: value for key, value in (("service", service), ("environment", environment)) if value}
-        reply = await self._reply("DELETE", "/stops", query)
-        if reply.status == HTTPStatus.NOT_FOUND and _problem(reply):
-            return False
-        self._judged(reply)
-        return True
+        return await self._was_there("/stops", query)
 
     async def stops(self) -> tuple[Stop, ...]:
         """Every kill switch that is pulled."""
         return (await self._ask(_Stops, "GET", "/stops")).stops
+
+    async def watch(self, service: str, environment: str) -> None:
+        """Has that service watched under its policy as it is now."""
+        await self._ask(_Said, "POST", "/watches", json={"service": service, "environment": environment})
+
+    async def unwatch(self, service: str, environment: str) -> bool:
+        """Ends the watch of that service; whether there was one."""
+        return await self._was_there("/watches", {"service": service, "environment": environment})
+
+    async def watches(self) -> tuple[WatchedService, ...]:
+        """Every service that is watched."""
+        return (await self._ask(_Watches, "GET", "/watches")).watched
 
     async def whoami(self) -> Myself:
         """Whose token it is."""
@@ -208,6 +221,14 @@ class GatewayClient:
         if reply.status != HTTPStatus.SERVICE_UNAVAILABLE:
             self._judged(reply)
         return _understood(_Readiness, reply).missing
+
+    async def _was_there(self, path: str, query: Mapping[str, str]) -> bool:
+        """Whether there was what has been deleted."""
+        reply = await self._reply("DELETE", path, query)
+        if reply.status == HTTPStatus.NOT_FOUND and _problem(reply):
+            return False
+        self._judged(reply)
+        return True
 
     async def _ask(
         self,

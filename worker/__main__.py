@@ -14,7 +14,7 @@ from integrations.files import read_registry
 from integrations.http import build_client
 from integrations.telemetry import configure_logging
 from integrations.temporal import connect, leave, runtime_with_metrics
-from worker.bootstrap import build_ports, build_worker
+from worker.bootstrap import build_ports, build_watcher, build_worker
 from worker.health import build_server
 from worker.settings import Settings, load_settings
 
@@ -49,7 +49,7 @@ async def _serve(settings: Settings) -> None:
         client = await connect(settings.temporal, _runtime(settings))
         server, listening = build_server(lambda: _ready(client), settings.worker.health_bind)
         serving = asyncio.create_task(server.serve(sockets=[listening]))
-        async with build_worker(client, world, settings.worker):
+        async with build_worker(client, world, settings.worker), build_watcher(client, world, settings.worker):
             host, port = listening.getsockname()[:2]
             _log.info("worker.started", build_id=settings.worker.build_id, health=f"{host}:{port}")
             await stop.wait()

@@ -20,6 +20,7 @@ from activities.observation import Observer
 from activities.record import Record
 from activities.remediate import Remediate
 from activities.verify import Verify
+from activities.watch import Watch
 from incident import ports
 from incident.errors import ConfigurationError
 from incident.rules import RulesAnalyst
@@ -35,8 +36,9 @@ from integrations.store import SqlStore
 from integrations.variables import as_variable
 from worker.settings import AnalystKind, Settings, Versioning, WorkerSettings
 from workflows.incident import IncidentWorkflow
-from workflows.names import TASK_QUEUE
+from workflows.names import TASK_QUEUE, watch_queue
 from workflows.record import LateRecordWorkflow
+from workflows.watch import WatchWorkflow
 
 _VERSIONING = {
     Versioning.AUTO_UPGRADE: VersioningBehavior.AUTO_UPGRADE,
@@ -213,6 +215,11 @@ def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
     )
 
 
+def build_checks(world: Ports, at_once: int) -> Sequence[Callable[..., Any]]:
+    """The checks of watched services, of which that many are made at once."""
+    return (Watch(Observer(world.services, world.clock), at_once).stretch,)
+
+
 def build_worker(
     client: Client, world: Ports, settings: WorkerSettings, *, task_queue: str = TASK_QUEUE, versioned: bool = True
 ) -> Worker:
@@ -225,22 +232,40 @@ def build_worker(
         task_queue: where it takes work from.
         versioned: whether it belongs to a worker deployment; then somebody must make its build the current one.
     """
-    deployment = WorkerDeploymentConfig(
-        version=WorkerDeploymentVersion(deployment_name=settings.deployment, build_id=settings.build_id),
-        use_worker_versioning=True,
-        default_versioning_behavior=_VERSIONING[settings.versioning],
-    )
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[IncidentWorkflow, LateRecordWorkflow],
+        workflows=[IncidentWorkflow, LateRecordWorkflow, WatchWorkflow],
         activities=build_activities(world),
         interceptors=[ActivityGuard()],
         workflow_runner=workflow_runner(),
         max_concurrent_workflow_tasks=_WORKFLOW_TASKS,
         sticky_queue_schedule_to_start_timeout=settings.sticky_timeout,
         graceful_shutdown_timeout=settings.drain,
-        deployment_config=deployment if versioned else None,
+        deployment_config=_deployment(settings) if versioned else None,
+    )
+
+
+def build_watcher(
+    client: Client, world: Ports, settings: WorkerSettings, *, task_queue: str = TASK_QUEUE, versioned: bool = True
+) -> Worker:
+    """The worker beside it that checks watched services; the arguments are as for `build_worker`."""
+    return Worker(
+        client,
+        task_queue=watch_queue(task_queue),
+        activities=build_checks(world, settings.checks_at_once),
+        interceptors=[ActivityGuard()],
+        max_concurrent_activities=settings.watches,
+        graceful_shutdown_timeout=settings.drain,
+        deployment_config=_deployment(settings) if versioned else None,
+    )
+
+
+def _deployment(settings: WorkerSettings) -> WorkerDeploymentConfig:
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=settings.deployment, build_id=settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=_VERSIONING[settings.versioning],
     )
 
 

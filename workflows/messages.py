@@ -1,5 +1,6 @@
 """What goes into an incident's workflow and what comes out: its start, its updates, its queries."""
 
+from enum import StrEnum
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -80,3 +81,25 @@ class CancelReceipt(Fact):
 
     incident_id: str
     acted: bool = Field(description="whether something was done already: then it is still verified, reported, recorded")
+
+
+class WatchStage(StrEnum):
+    """What a watcher does."""
+
+    WATCHING = "watching"
+    INCIDENT = "incident"
+    """It has opened one, or found one open, and stands back until that has closed."""
+    RESTING = "resting"
+    """The incident has closed, and the cool-down runs."""
+    BLIND = "blind"
+    """The checks cannot be made at all, such as where the registry has lost the service; they are tried again."""
+
+
+class WatchRequest(Fact):
+    """Watch a service, and open incidents under that policy."""
+
+    service: ServiceName
+    environment: EnvironmentName = "production"
+    policy: Policy = Policy()
+    checks: tuple[bool, ...] = Field(default=(), description="of the run before: the newest, oldest first; true: bad")
+    stage: WatchStage | None = Field(default=None, description="of the run before")

@@ -4,6 +4,7 @@ from temporalio.common import SearchAttributeKey
 
 INCIDENT = "incident"
 LATE_RECORD = "late-record"
+WATCH = "watch"
 TASK_QUEUE = "incident-commander"
 DEPLOYMENT = "incident-commander"
 """The worker deployment, for versioning."""
@@ -21,3 +22,13 @@ SEARCH_ATTRIBUTES = (INCIDENT_ID, SERVICE, ENVIRONMENT, SEVERITY, STAGE, OUTCOME
 def late_record_id(incident_id: str) -> str:
     """The workflow that writes the snapshot of that incident once the store is back."""
     return f"late-record-{incident_id}"
+
+
+def watch_id(environment: str, service: str) -> str:
+    """The workflow that watches that service."""
+    return f"watch-{environment}-{service}"
+
+
+def watch_queue(task_queue: str) -> str:
+    """Where the checks of watched services wait: apart, so that they cannot keep the work of incidents waiting."""
+    return f"{task_queue}-watch"

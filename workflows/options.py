@@ -101,3 +101,12 @@ KEEP_LATER = Options(
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=5), maximum_interval=timedelta(minutes=1)),
 )
 """Writing the snapshot once the store is back: the incident has long closed."""
+
+
+def watching(lasts: timedelta) -> Options:
+    """Options of checks that go on for that long: no number of dead workers ends a watch."""
+    return Options(
+        start_to_close_timeout=lasts + timedelta(minutes=5),
+        heartbeat_timeout=timedelta(seconds=15),
+        retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1)),
+    )

@@ -27,10 +27,12 @@ from incident.ledger import Stop
 from incident.policy import PolicyBook
 from incident.services import ServiceRegistry, parse_registry
 from incident.snapshot import Outcome, Snapshot, close
+from incident.watching import WatchedService
 from tests import builders
 from tests.fakes import InMemoryStore
 from workflows.desk import IncidentDesk, OpenIncident, Standing
 from workflows.incident import IncidentWorkflow
+from workflows.lookout import Lookout
 from workflows.messages import (
     ApprovalAnswer,
     CancelReceipt,
@@ -39,6 +41,7 @@ from workflows.messages import (
     IncidentRequest,
     Joined,
     OutsideDecision,
+    WatchRequest,
 )
 
 Handle = WorkflowHandle[IncidentWorkflow, Snapshot]
@@ -79,6 +82,44 @@ class FakeHandle(WorkflowHandle[IncidentWorkflow, Snapshot]):
         if self._snapshot is None:
             raise WorkflowFailureError(cause=RuntimeError("terminated"))
         return self._snapshot
+
+
+class FakeLookout(Lookout):
+    """Watches that are kept and not made; `away` is raised by everything while it is set."""
+
+    def __init__(self) -> None:
+        super().__init__(cast("Client", None))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self.begun: list[WatchRequest] = []
+        self.away: Exception | None = None
+
+    async def watch(self, request: WatchRequest) -> None:
+        """Keeps the request."""
+        self._answer()
+        self.begun.append(request)
+
+    async def stop(self, environment: str, service: str) -> bool:
+        """Forgets the requests for that service."""
+        self._answer()
+        kept = [each for each in self.begun if (each.environment, each.service) != (environment, service)]
+        self.begun, was = kept, len(self.begun)
+        return len(kept) < was
+
+    async def watched(self) -> tuple[WatchedService, ...]:
+        """The services of the requests."""
+        self._answer()
+        known = {(each.environment, each.service) for each in self.begun}
+        return tuple(
+            WatchedService(service=service, environment=environment, stands="watching")
+            for environment, service in sorted(known)
+        )
+
+    def _answer(self) -> None:
+        if self.away:
+            raise self.away
 
 
 class FakeDesk(IncidentDesk):
@@ -365,6 +406,7 @@ class Gate:
     """A gateway in this process, on a desk and a store that can be looked into."""
 
     desk: IncidentDesk
+    lookout: FakeLookout = field(default_factory=FakeLookout)
     store: InMemoryStore = field(default_factory=InMemoryStore)
     people: People = field(default_factory=People.hired)
     metrics: Metrics = field(default_factory=Metrics)
@@ -380,7 +422,15 @@ class Gate:
     def office(self) -> Office:
         """What it stands on."""
         return Office(
-            self.desk, self.store, self.store, self.registry, self.policies, self.people.book, self.settings, self.clock
+            desk=self.desk,
+            lookout=self.lookout,
+            archive=self.store,
+            switch=self.store,
+            registry=self.registry,
+            policies=self.policies,
+            tokens=self.people.book,
+            settings=self.settings,
+            clock=self.clock,
         )
 
     @cached_property
@@ -394,6 +444,7 @@ class Gate:
             self.desk.reset()
         for kept in (self.store.errors, self.store.snapshots, self.store.remediations, self.store._stops):
             kept.clear()
+        self.lookout.reset()
         self._before = self._counted()
 
     def client(self, token: str | None = "", **headers: str) -> httpx.AsyncClient:

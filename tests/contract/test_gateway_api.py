@@ -393,6 +393,35 @@ async def test_a_misspelt_kill_switch_is_refused_for_it_would_stop_nothing(
     assert not desk.touched
 
 
+async def test_a_service_is_watched_under_its_policy_until_somebody_ends_it(api: httpx.AsyncClient, gate: Gate) -> None:
+    order = {"service": "payment-api", "environment": "staging"}
+    for _ in range(2):
+        assert (await api.post("/watches", json=order)).json() == order
+    assert [each.policy for each in gate.lookout.begun] == [gate.policies.of("payment-api")] * 2
+    assert (await api.get("/watches")).json() == {"watched": [{**order, "stands": "watching"}]}
+    assert (await api.request("DELETE", "/watches", params={"service": "payment-api"})).status_code == 404
+    assert (await api.request("DELETE", "/watches", params=order)).json() == order
+    assert (await api.get("/watches")).json() == {"watched": []}
+
+
+async def test_a_service_that_the_registry_lacks_is_not_watched(api: httpx.AsyncClient, gate: Gate) -> None:
+    answer = await api.post("/watches", json={"service": "payment-api", "environment": "nowhere"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0].startswith("body.service: ")
+    assert gate.lookout.begun == []
+
+
+async def test_where_temporal_is_away_nothing_is_said_to_be_watched(api: httpx.AsyncClient, gate: Gate) -> None:
+    gate.lookout.away = away()
+    order = {"service": "payment-api"}
+    for answer in (
+        await api.get("/watches"),
+        await api.post("/watches", json=order),
+        await api.request("DELETE", "/watches", params=order),
+    ):
+        assert answer.status_code == 503
+
+
 async def test_a_caller_learns_who_it_is(gate: Gate) -> None:
     async with gate.client(gate.people.operator) as operator:
         assert (await operator.get("/whoami")).json() == {"name": "operator", "scopes": ["operate"]}

@@ -181,6 +181,9 @@ CALLS: dict[str, Call] = {
     "stop": lambda client: client.stop(),
     "release": lambda client: client.release(),
     "stops": lambda client: client.stops(),
+    "watch": lambda client: client.watch("payment-api", "production"),
+    "unwatch": lambda client: client.unwatch("payment-api", "production"),
+    "watches": lambda client: client.watches(),
     "whoami": lambda client: client.whoami(),
 }
 NEEDS = {
@@ -193,6 +196,9 @@ NEEDS = {
     "stop": "operate",
     "release": "operate",
     "stops": "read",
+    "watch": "operate",
+    "unwatch": "operate",
+    "watches": "read",
 }
 
 

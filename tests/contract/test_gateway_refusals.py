@@ -156,12 +156,15 @@ SCOPES = [
     ("GET", f"/incidents/{builders.INCIDENT_ID}/evidence", "reader"),
     ("GET", f"/incidents/{builders.INCIDENT_ID}/snapshot", "reader"),
     ("GET", "/stops", "reader"),
+    ("GET", "/watches", "reader"),
     ("POST", "/incidents", "operator"),
     ("POST", "/services/check", "operator"),
     ("POST", f"/incidents/{builders.INCIDENT_ID}/decision", "operator"),
     ("POST", f"/incidents/{builders.INCIDENT_ID}/cancel", "operator"),
     ("POST", "/stops", "operator"),
     ("DELETE", "/stops", "operator"),
+    ("POST", "/watches", "operator"),
+    ("DELETE", "/watches", "operator"),
     ("POST", f"/incidents/{builders.INCIDENT_ID}/approval", "approver"),
 ]
 

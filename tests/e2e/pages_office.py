@@ -23,6 +23,7 @@ from incident.policy import PolicyBook
 from incident.services import ServiceRegistry
 from incident.snapshot import Snapshot
 from tests import builders
+from tests.contract.gateway_desk import FakeLookout
 from tests.fakes import InMemoryStore
 from workflows.desk import IncidentDesk, OpenIncident, Standing
 from workflows.messages import ApprovalAnswer, CancelReceipt, CancelRequest
@@ -151,6 +152,7 @@ class Desktop:
         )
         self.office = Office(
             desk=self.desk,
+            lookout=FakeLookout(),
             archive=self.store,
             switch=self.store,
             registry=REGISTRY,

@@ -7,7 +7,7 @@ import pkgutil
 import activities
 from incident.rules import RulesAnalyst
 from tests.fakes import FakeChat, FakePager, FakeService, FakeServices, InMemoryStore
-from worker.bootstrap import Ports, build_activities
+from worker.bootstrap import Ports, build_activities, build_checks
 
 DEFINITION = "__temporal_activity_definition"
 
@@ -37,7 +37,7 @@ def registered() -> list[str]:
         store=store,
         ledger=store,
     )
-    return sorted(getattr(each, DEFINITION).name for each in build_activities(world))
+    return sorted(getattr(each, DEFINITION).name for each in (*build_activities(world), *build_checks(world, 1)))
 
 
 def test_every_activity_is_registered_once() -> None:
@@ -65,4 +65,5 @@ def test_a_name_that_histories_hold_is_never_changed() -> None:
         "remediate.rollback",
         "remediate.undo",
         "verify.look",
+        "watch.stretch",
     ]

@@ -15,12 +15,14 @@ from commander.line import Asked, Line
 from incident.dossier import Dossier, Stage
 from incident.errors import PermanentError, TransientError, UnknownServiceError
 from incident.snapshot import Outcome, Snapshot, close
+from incident.watching import WatchedService
 from integrations.gateway import GatewayClient, UnreachableError, patient
 from integrations.http import HttpSettings, build_client
 from tests import builders
 from tests.contract.gateway_desk import REGISTRY, FakeDesk, FakeHandle, Gate, away
 from worker.settings import Settings
 from workflows.desk import IncidentDesk
+from workflows.lookout import Lookout
 
 pytest_plugins = ["tests.contract.gateway_fixtures"]
 UNKNOWN = "production.payment-api.20200101T000000Z.00000000"
@@ -62,7 +64,10 @@ def past(gate: Gate, settings: Settings, person: str = "ada") -> DirectLine:
     async def desk() -> IncidentDesk:
         return gate.desk
 
-    return DirectLine(settings, person, gate.store, desk)
+    async def lookout() -> Lookout:
+        return gate.lookout
+
+    return DirectLine(settings, person, gate.store, desk, lookout)
 
 
 @pytest.fixture(params=["gateway", "direct"])
@@ -359,3 +364,19 @@ async def test_more_incidents_than_one_page_holds_are_asked_for_page_by_page(gat
         listing = await GatewayLine(GatewayClient(http, "http://gateway", gate.people.ada)).list(205)
     ids = [each.incident_id for each in listing.entries]
     assert len(ids) == len(set(ids)) == 205
+
+
+async def test_a_service_is_watched_under_its_policy_until_a_person_ends_it(line: Line, gate: Gate) -> None:
+    await line.watch("payment-api", "staging")
+    (request,) = gate.lookout.begun
+    assert (request.service, request.environment, request.policy.approvers) == ("payment-api", "staging", ("ada",))
+    assert await line.watches() == (WatchedService(service="payment-api", environment="staging", stands="watching"),)
+    assert not await line.unwatch("payment-api", "production")
+    assert await line.unwatch("payment-api", "staging")
+    assert await line.watches() == ()
+
+
+async def test_a_service_that_the_registry_lacks_is_not_watched(line: Line, gate: Gate) -> None:
+    with pytest.raises((PermanentError, UnknownServiceError), match="service"):
+        await line.watch("nobody-has-it", "production")
+    assert gate.lookout.begun == []
