@@ -24,13 +24,13 @@ demo: .venv/.installed  ## one incident, end to end, on an embedded Temporal ser
 	$(BIN)/commander demo --scenario $(or $(SCENARIO),bad-deploy)
 
 .PHONY: test
-test: .venv/.installed  ## every test that this machine can run, but the next two; what it cannot is skipped and counted
-	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE) --dist=loadfile --ignore=tests/compose --ignore=tests/kestra --cov --cov-report=term
+test: .venv/.installed  ## every test that this machine can run, but the next two; what it cannot is skipped and counted (COVERAGE=1)
+	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE) --dist=loadfile --ignore=tests/compose --ignore=tests/kestra $(if $(COVERAGE),--cov --cov-report=term)
 
 .PHONY: kestra-test
-kestra-test: .venv/.installed  ## the flows on the real engine of Kestra 1.3 and 2.0, built first; without a JDK they are skipped
+kestra-test: .venv/.installed  ## the flows on the real engine of Kestra 1.3 and 2.0, built first, or of KESTRA=2.0.0; without a JDK they are skipped
 	tests/standins/kestra/install
-	$(BIN)/python -m pytest tests/kestra -q
+	$(BIN)/python -m pytest tests/kestra -q $(if $(KESTRA),-k "not kestra- or kestra-$(KESTRA)")
 
 .PHONY: compose-test
 compose-test: .venv/.installed  ## docker-compose.yml without Kestra's image; on Debian, as root, an engine is started if none answers
@@ -39,6 +39,10 @@ compose-test: .venv/.installed  ## docker-compose.yml without Kestra's image; on
 .PHONY: crash
 crash: .venv/.installed  ## every boundary of a rollback through GitHub x every fault; .ci/run does half of the boundaries once, in turns
 	CRASH_MATRIX=whole $(BIN)/python -m pytest tests/fault/test_crash_matrix.py -q
+
+.PHONY: properties
+properties: .venv/.installed  ## 12,500 generated cases of the gate; .ci/run does 3,000
+	GATE_CASES=2500 $(BIN)/python -m pytest tests/unit/test_gate_properties.py -q
 
 .PHONY: demos
 demos: .venv/.installed  ## every scenario of the demo; .ci/run does a third of them, in turns
