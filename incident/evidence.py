@@ -96,7 +96,17 @@ class Reading(Fact):
     id: str = Field(description="`metric:<name>`, for citation")
     metric: Metric
     value: float | None = Field(description="in the metric's unit (ratios 0..1, latencies in ms); null: unreadable")
-    problem: str = Field(default="", description="why the value is unreadable")
+    problem: str = Field(default="", description="why the value is unreadable, or a bound only")
+    at_least: bool = Field(
+        default=False,
+        description="whether the value is a lower bound: it may be any larger one; left out: it is the value itself",
+        exclude_if=lambda bound: not bound,  # evidence from before there were bounds keeps its digest
+    )
+
+    @property
+    def shown(self) -> str:
+        """The value as a person reads it, and whether it is a bound only."""
+        return f"{'at least ' if self.at_least else ''}{self.metric.show(self.value)}"
 
 
 class LogLine(Fact):
@@ -155,9 +165,14 @@ class MetricsReport(SourceReport):
     health: Health = Health.UNKNOWN
     deployment_id: int | None = None
 
+    def reading(self, metric: Metric) -> Reading | None:
+        """The reading of `metric`; `None` where it is missing."""
+        return next((reading for reading in self.readings if reading.metric is metric), None)
+
     def value(self, metric: Metric) -> float | None:
         """The reading of `metric` in its unit; `None` where it is missing or unreadable."""
-        return next((reading.value for reading in self.readings if reading.metric is metric), None)
+        reading = self.reading(metric)
+        return reading.value if reading else None
 
 
 class LogsReport(SourceReport):
@@ -231,7 +246,7 @@ class Evidence(Fact):
     def describe(self, item_id: str) -> str:
         """What is known of the item of that id, on one line."""
         known = {
-            **{each.id: each.metric.show(each.value) for each in self.metrics.readings},
+            **{each.id: each.shown for each in self.metrics.readings},
             **{each.id: f"{each.level} {each.message}" for each in self.logs.lines},
             **{
                 each.id: f"{each.state} since {each.started_at:%H:%M:%SZ}: {each.summary}"

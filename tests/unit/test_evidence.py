@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from incident.evidence import AlertState, Metric, SourceState, unseen
+from incident.evidence import AlertState, Metric, Reading, SourceState, unseen
 from tests.builders import (
     ENVIRONMENT,
     NOW,
@@ -102,3 +102,12 @@ def test_a_look_that_could_not_be_taken_has_every_source_failed() -> None:
     assert seen.missing == ("metrics: no answer", "logs: no answer", "alerts: no answer", "deployments: no answer")
     assert seen.ids == frozenset()
     assert seen.metrics.value(Metric.ERROR_RATE) is None
+
+
+def test_a_reading_is_told_as_a_bound_only_where_it_is_one() -> None:
+    value = Reading(id="metric:p99_latency", metric=Metric.P99_LATENCY, value=2000)
+    bound = value.model_copy(update={"at_least": True})
+
+    assert (value.shown, bound.shown) == ("2000ms", "at least 2000ms")
+    assert "at_least" not in value.model_dump_json()  # as evidence of older builds has it, whose digest is approved
+    assert [Reading.model_validate_json(each.model_dump_json()) for each in (value, bound)] == [value, bound]
