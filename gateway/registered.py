@@ -4,7 +4,8 @@ from pydantic import Field
 
 from incident.model import EnvironmentName, Fact, ServiceName
 from incident.policy import Policy
-from incident.services import EndpointName, GitHubEndpoint, Service
+from incident.prometheus import PrometheusEndpoint
+from incident.services import EndpointName, GitHubEndpoint, MockEndpoint, Service
 from integrations.mock_service import ALERTS_PATH, LOGS_PATH, METRICS_PATH
 
 _MOST = 300
@@ -47,12 +48,13 @@ class RegisteredService(Fact):
 def registered(service: Service, policy: Policy) -> RegisteredService:
     """What the registry says of `service`, under `policy`."""
     deployments = service.endpoint("deployments")
-    base = _base(service, "metrics")
+    metrics = service.endpoint("metrics")
+    base = _base(service, "metrics") or (service.source.url.rstrip("/") if service.source else "")
     return RegisteredService(
         service=service.name,
         environment=service.environment,
         service_url=base,
-        metrics_url=base + METRICS_PATH,
+        metrics_url=metrics.url.rstrip("/") if isinstance(metrics, PrometheusEndpoint) else base + METRICS_PATH,
         logs_url=_base(service, "logs") + LOGS_PATH,
         alerts_url=_base(service, "alerts") + ALERTS_PATH,
         deployments_repo=deployments.repository if isinstance(deployments, GitHubEndpoint) else "",
@@ -63,7 +65,7 @@ def registered(service: Service, policy: Policy) -> RegisteredService:
 
 def _base(service: Service, name: EndpointName) -> str:
     endpoint = service.endpoint(name)
-    return "" if isinstance(endpoint, GitHubEndpoint) else endpoint.url.rstrip("/")
+    return endpoint.url.rstrip("/") if isinstance(endpoint, MockEndpoint) else ""
 
 
 def _same(name: str, said: str, known: str) -> bool:

@@ -23,14 +23,16 @@ from activities.verify import Verify
 from activities.watch import Watch
 from incident import ports
 from incident.errors import ConfigurationError
+from incident.prometheus import PrometheusEndpoint
 from incident.rules import RulesAnalyst
-from incident.services import EndpointName, GitHubEndpoint, MockEndpoint, Service, ServiceRegistry
+from incident.services import AnyEndpoint, EndpointName, GitHubEndpoint, MockEndpoint, Service, ServiceRegistry
 from integrations.console import ConsoleChat, ConsolePager
 from integrations.github import GitHub, GitHubDeployments, GitHubRollback, GitHubSettings
 from integrations.mock_service import MockPaymentApi
 from integrations.openai import OpenAIAnalyst
 from integrations.openai import build_client as build_openai_client
 from integrations.pagerduty import PagerDutyPager
+from integrations.prometheus import Prometheus, PrometheusMetrics, PrometheusSettings
 from integrations.slack import SlackChat, SlackSettings, SlackWebhook
 from integrations.store import SqlStore
 from integrations.variables import as_variable
@@ -50,6 +52,7 @@ _WORKFLOW_TASKS = 4
 """Workflow tasks at once: they share one interpreter, and when 200 incidents opened together with more, each outlasted
 the server's time-out and all were tried again."""
 _NO_GITHUB = GitHubSettings()
+_PLAIN_PROMETHEUS = PrometheusSettings()
 
 
 @dataclass(frozen=True)
@@ -93,20 +96,28 @@ class ConfiguredServices:
         registry: the services.
         client: what every HTTP request goes through.
         github: how GitHub is reached, where a service names it; all of them share one connection to it.
+        prometheus: how every Prometheus is asked that a service names; all of them share one limit.
 
     Raises:
-        ConfigurationError: a service names GitHub, and there is no token for it; names the variable.
+        ConfigurationError: a service names GitHub, and there is no token for it, or Prometheus, and its credentials
+            cannot be used; names the variables.
     """
 
     def __init__(
-        self, registry: ServiceRegistry, client: httpx.AsyncClient, github: GitHubSettings = _NO_GITHUB
+        self,
+        registry: ServiceRegistry,
+        client: httpx.AsyncClient,
+        github: GitHubSettings = _NO_GITHUB,
+        prometheus: PrometheusSettings = _PLAIN_PROMETHEUS,
     ) -> None:
         self._registry = registry
         self._client = client
-        self._connected: dict[Service, ConnectedService] = {}
+        self._connected: dict[tuple[str, str], ConnectedService] = {}
         named = any(isinstance(each.endpoint(name), GitHubEndpoint) for each in registry.service for name in _BY_GITHUB)
         self.github = GitHub(client, github) if named else None
         """The connection to GitHub; `None` where no service names it."""
+        measured = any(isinstance(each.endpoint("metrics"), PrometheusEndpoint) for each in registry.service)
+        self._prometheus = Prometheus(client, prometheus) if measured else None
 
     def connect(self, environment: str, service: str) -> ConnectedService:
         """The connections of that service.
@@ -115,15 +126,21 @@ class ConfiguredServices:
             UnknownServiceError: the registry has no such service.
         """
         known = self._registry.find(environment, service)
-        if known not in self._connected:
-            self._connected[known] = ConnectedService(
-                metrics=self._mock(known.endpoint("metrics")),
+        if (environment, service) not in self._connected:
+            self._connected[environment, service] = ConnectedService(
+                metrics=self._metrics(known),
                 logs=self._mock(known.endpoint("logs")),
                 alerts=self._mock(known.endpoint("alerts")),
                 deployments=self._deployments(known),
                 rollback=self._rollback(known),
             )
-        return self._connected[known]
+        return self._connected[environment, service]
+
+    def _metrics(self, service: Service) -> ports.MetricSource:
+        endpoint = service.endpoint("metrics")
+        if self._prometheus and isinstance(endpoint, PrometheusEndpoint):
+            return PrometheusMetrics(self._prometheus, endpoint)
+        return self._mock(endpoint)
 
     def _deployments(self, service: Service) -> ports.DeploymentSource:
         endpoint = service.endpoint("deployments")
@@ -137,9 +154,11 @@ class ConfiguredServices:
             return GitHubRollback(self.github, endpoint)
         return self._mock(endpoint)
 
-    def _mock(self, endpoint: MockEndpoint | GitHubEndpoint) -> MockPaymentApi:
-        if isinstance(endpoint, GitHubEndpoint):  # pragma: no cover - the registry's model does not let it come to this
-            raise ConfigurationError(f"{endpoint.repository}: GitHub gives deployments and rollbacks only")
+    def _mock(self, endpoint: AnyEndpoint) -> MockPaymentApi:
+        if not isinstance(
+            endpoint, MockEndpoint
+        ):  # pragma: no cover - the registry's model does not let it come to this
+            raise ConfigurationError(f"{endpoint.kind}: does not give all that a mock service does")
         return MockPaymentApi(self._client, endpoint.url)
 
 
@@ -151,7 +170,7 @@ def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.Asy
     store, chat = SqlStore(settings.store), _chat(settings, client)
     rules = RulesAnalyst()
     return Ports(
-        services=ConfiguredServices(registry, client, settings.github),
+        services=ConfiguredServices(registry, client, settings.github, settings.prometheus),
         analyst=_analyst(settings, rules),
         rules=rules,
         chat=chat,

@@ -16,6 +16,7 @@ from integrations.github import GitHubSettings
 from integrations.http import HttpSettings
 from integrations.openai import OpenAISettings
 from integrations.pagerduty import PagerDutySettings
+from integrations.prometheus import PrometheusSettings
 from integrations.slack import SlackSettings
 from integrations.store import StoreSettings
 from integrations.temporal import TemporalSettings
@@ -89,6 +90,7 @@ class Settings(BaseSettings):
     openai: OpenAISettings = OpenAISettings()
     store: StoreSettings = StoreSettings()
     github: GitHubSettings = GitHubSettings()
+    prometheus: PrometheusSettings = PrometheusSettings()
     slack: SlackSettings = SlackSettings()
     pagerduty: PagerDutySettings = PagerDutySettings()
     http: HttpSettings = HttpSettings()

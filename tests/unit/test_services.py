@@ -1,6 +1,7 @@
 import pytest
 
 from incident.errors import ConfigurationError, UnknownServiceError
+from incident.prometheus import PrometheusEndpoint
 from incident.services import GitHubEndpoint, MockEndpoint, Service, parse_registry
 
 MOCK = 'source = {kind = "mock", url = "http://localhost:3000"}'
@@ -156,3 +157,126 @@ def test_a_wrong_repository_is_refused_with_its_place(line: str, place: str) -> 
 
 def test_a_service_is_immutable() -> None:
     assert Service.model_config.get("frozen")
+
+
+PROMETHEUS = 'metrics = {kind = "prometheus", url = "http://prometheus:9090", selector = {job = "a"}, set = "otel"}\n'
+OWN = PROMETHEUS.replace('set = "otel"', 'queries = {error_rate = "e", p99_latency = "p"}')
+
+
+@pytest.mark.parametrize("line", [PROMETHEUS, OWN], ids=["set", "own"])
+def test_metrics_may_come_from_prometheus_and_the_rest_from_the_source(line: str) -> None:
+    service = parse_registry(ONE + line, "services.toml").find("production", "payment-api")
+    endpoint = service.endpoint("metrics")
+    assert isinstance(endpoint, PrometheusEndpoint)
+    assert endpoint.selector == {"job": "a"}
+    assert service.endpoint("logs") == MockEndpoint(kind="mock", url="http://localhost:3000")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "expectation"),
+    [
+        ("http://", "http://ada:hunter2@", "url", "should match pattern"),
+        (":9090", ":9090/?x=1", "url", "should match pattern"),
+        ('job = "a"', "", "selector", "at least 1 item"),
+        ('job = "a"', 'job = ""', "selector.job", "at least 1 character"),
+        ('job = "a"', 'job = "a\\n"', "selector.job", "without control characters"),
+        ('job = "a"', '__name__ = "a"', "selector.__name__.[key]", "should match pattern"),
+        ('"otel"', '"prometheus"', "set", "'classic' or 'otel'"),
+        ('"otel"', '"otel", window = "1s"', "window", "greater than or equal to"),
+        ('"otel"', '"otel", window = 300', "window", "expected a duration with its unit"),
+        ('"otel"', '"otel", surprise = 1', "surprise", "Extra inputs"),
+        ('"otel"', '"otel", queries = {restarts = "x"}', "queries.restarts", "Extra inputs"),
+        ('"otel"', '"otel", queries = {cpu_usage = ""}', "queries.cpu_usage.query", "at least 1 character"),
+        ('"otel"', '"otel", queries = {cpu_usage = "x{$label}"}', "queries.cpu_usage.query", "and not $label"),
+        (
+            '"otel"',
+            '"otel", queries = {cpu_usage = {query = "x", unit = "seconds"}}',
+            "queries: cpu_usage.unit",
+            "expected ratio or percent, and not seconds",
+        ),
+        (
+            '"otel"',
+            '"otel", queries = {cpu_usage = {query = "x", saturates_at = 1}}',
+            "queries: cpu_usage.saturates_at",
+            "expected for a latency only",
+        ),
+        (', set = "otel"', "", "", "queries.error_rate: expected a query, or a `set`"),
+        (
+            'set = "otel"',
+            'queries = {error_rate = "e"}',
+            "",
+            "queries.p99_latency: expected a query, or a `set`",
+        ),
+        (
+            'set = "otel"',
+            'queries = {error_rate = "e", p99_latency = "p"}, process = {cpu_cores = 1, memory_bytes = 1}',
+            "",
+            "process: expected only with a `set`",
+        ),
+        (
+            'set = "otel"',
+            'set = "otel", process = {cpu_cores = 1, memory_bytes = 1}, containers = {namespace = "n", pod = "p"}',
+            "",
+            "process: expected this or `containers`, not both",
+        ),
+        (
+            'set = "otel"',
+            'queries = {error_rate = "e", p99_latency = "p"}, status_label = "code"',
+            "",
+            "status_label: expected only with a `set`",
+        ),
+    ],
+)
+def test_a_prometheus_that_cannot_work_is_refused_with_its_key(
+    old: str, new: str, place: str, expectation: str
+) -> None:
+    (line,) = refused(ONE + PROMETHEUS.replace(old, new))
+    assert line.startswith(f"services.toml: service[0].metrics.prometheus{'.' if place else ''}{place}: ")
+    assert expectation in line
+    assert "hunter2" not in line
+
+
+def test_only_metrics_come_from_prometheus() -> None:
+    (line,) = refused(ONE + PROMETHEUS.replace("metrics =", "rollback ="))
+    assert line.startswith("services.toml: service[0].rollback: ")
+
+
+def named(name: str, *needed: str, environment: str = "production") -> str:
+    rest = "depends_on = [" + ", ".join(f'"{each}"' for each in needed) + "]"
+    return f'[[service]]\nname = "{name}"\nenvironment = "{environment}"\n{MOCK}\n{rest}\n'
+
+
+def test_a_service_names_its_owners_and_what_it_needs() -> None:
+    text = named("checkout", "payment-api", "basket") + named("basket", "payment-api") + named("payment-api")
+    service = parse_registry(text + 'owners = ["team payments", "ada@example.org"]', "services.toml").service
+    assert service[0].depends_on == ("payment-api", "basket")
+    assert service[2].owners == ("team payments", "ada@example.org")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            named("a") + named("b", "a", "nope"),
+            "service[1].depends_on: expected services of production; not among them: nope",
+        ),
+        (
+            named("a", environment="staging") + named("b", "a"),
+            "service[1].depends_on: expected services of production; not among them: a",
+        ),
+        (named("a", "a"), "service[0].depends_on: expected no circle, and there is one: a -> a"),
+        (
+            named("a") + named("b", "c") + named("c", "d") + named("d", "b"),
+            "service[1].depends_on: expected no circle, and there is one: b -> c -> d -> b",
+        ),
+    ],
+    ids=["unknown", "elsewhere", "itself", "circle"],
+)
+def test_what_a_service_needs_is_registered_and_runs_in_no_circle(text: str, line: str) -> None:
+    assert refused(text) == [f"services.toml: {line}"]
+
+
+@pytest.mark.parametrize(("field", "value"), [("owners", "<!here>"), ("depends_on", "Not A Service")])
+def test_a_name_that_is_none_is_refused_with_its_place(field: str, value: str) -> None:
+    (line,) = refused(f'{ONE}{field} = ["{value}"]')
+    assert line.startswith(f"services.toml: service[0].{field}[0]: String should match pattern")
