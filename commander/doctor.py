@@ -1,7 +1,7 @@
 """`commander doctor`: asks every configured system whether it would work."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from datetime import UTC, datetime, timedelta
 
 from rich import box
@@ -19,14 +19,16 @@ from commander.finding import Finding, asked, unusable
 from commander.reach import examine_chat, examine_gateway, examine_pager
 from commander.settings import PersonSettings
 from commander.view import plain
+from incident.anomalies import Thresholds
 from incident.errors import ConfigurationError, PermanentError
-from incident.evidence import Evidence, Metric, SourceReport, SourceState
+from incident.evidence import Evidence, Health, Metric, Reading, SourceReport, SourceState
 from incident.services import GitHubEndpoint, ServiceRegistry
 from incident.services import Service as RegisteredService
 from integrations.files import read_policies, read_registry
 from integrations.github import Checked, GitHub, GitHubDeployments, inspect_deployments, inspect_rollback
 from integrations.http import build_client
 from integrations.pagerduty import PagerDutySettings
+from integrations.prometheus import NO_QUERY, PrometheusMetrics
 from integrations.slack import SlackSettings
 from integrations.store import SqlStore
 from integrations.temporal import connect
@@ -84,9 +86,9 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         )
     async with build_client(settings.http) as http:
         try:
-            services = ConfiguredServices(registry, http, settings.github)
+            services = ConfiguredServices(registry, http, settings.github, settings.prometheus)
         except ConfigurationError as error:
-            return unusable("github", error.lines)
+            return [each for line in error.lines for each in unusable(line.partition("__")[0].lower(), [line])]
         try:
             # The chat and the pager are findings of their own.
             alone = settings.model_copy(update={"slack": SlackSettings(), "pagerduty": PagerDutySettings()})
@@ -101,8 +103,41 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         )
         findings += [finding for evidence in looks for finding in _sources(evidence)]
         for service in examined:
+            findings += await _on_prometheus(services, service, _judged(settings, registry, service))
             findings += await _on_github(services.github, service) if services.github else []
     return findings
+
+
+def _judged(settings: Settings, registry: ServiceRegistry, service: RegisteredService) -> frozenset[Metric]:
+    """The metrics without which the service is never well; by the defaults, where the policy cannot be read."""
+    try:
+        thresholds = read_policies(settings.policy_file, registry).of(service.name).thresholds
+    except ConfigurationError:
+        thresholds = Thresholds()
+    return frozenset(metric for metric, _, _ in thresholds.judged())
+
+
+async def _on_prometheus(
+    services: ConfiguredServices, service: RegisteredService, judged: Collection[Metric]
+) -> list[Finding]:
+    """Each value that Prometheus has of the service, with its unit, or why there is none."""
+    metrics = services.connect(service.environment, service.name).metrics
+    if not isinstance(metrics, PrometheusMetrics):
+        return []
+    seen = await metrics.inspect()
+    found = [_value(service.name, reading, judged) for reading in seen.readings]
+    why = f" ({seen.health_problem})" if seen.health_problem else ""
+    known = seen.health is not Health.UNKNOWN
+    return [*found, Finding(f"{service.name} health", works=known, words=f"prometheus: {seen.health}{why}")]
+
+
+def _value(service: str, reading: Reading, judged: Collection[Metric]) -> Finding:
+    unasked, wanted = reading.problem == NO_QUERY, reading.metric in judged
+    words = f"prometheus: {reading.shown}{f' ({reading.problem})' if reading.problem else ''}"
+    if unasked and wanted:
+        words += f"; the policy judges it: give a query, or set {reading.metric} = false among its thresholds"
+    works = reading.value is not None or (unasked and not wanted)
+    return Finding(f"{service} {reading.metric}", works=works, words=words)
 
 
 async def _on_github(github: GitHub, service: RegisteredService) -> list[Finding]:
