@@ -17,8 +17,9 @@ from commander import doctor as examination
 from commander.demo import Demo
 from commander.direct_line import direct_line
 from commander.gateway_line import gateway_line
-from commander.line import Asked, Line
+from commander.line import Asked, Line, Listing
 from commander.login import prepare
+from commander.registered import services, write_starter
 from commander.scenarios import Scenario
 from commander.settings import UP, PersonSettings, load_person
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
@@ -28,7 +29,7 @@ from gateway.settings import Settings as GatewaySettings
 from gateway.settings import load_settings as load_gateway_settings
 from gateway.tokens import Scope
 from incident.decision import Decision
-from incident.errors import ConfigurationError, PermanentError
+from incident.errors import ConfigurationError, IntegrationError, PermanentError
 from incident.evidence import Evidence
 from incident.identifiers import parse_incident_id
 from incident.policy import PolicyFile
@@ -195,6 +196,33 @@ async def _incidents(limit: int, way: Way) -> int:
         typer.echo(f"open incidents are not known: {listing.open_unknown}", err=True)
     _console().print(incidents(listing.entries))
     return _NOT_GOOD if listing.open_unknown else 0
+
+
+@app.command(name="services")
+def list_services(*, direct: Direct = False) -> None:
+    """List the services of the registry, with their sources and open incidents. Exit 1 where these are not known."""
+    _run(_services(_line(direct=direct)))
+
+
+async def _services(way: Way) -> int:
+    registry = read_registry(load_settings().services_file)
+    try:
+        async with way as line:
+            listing = await line.list(1)
+    except (IntegrationError, ConfigurationError) as error:
+        listing = Listing(entries=(), open_unknown=str(error))
+    if listing.open_unknown:
+        typer.echo(f"open incidents are not known: {listing.open_unknown}", err=True)
+    _console().print(services(registry, listing))
+    return _NOT_GOOD if listing.open_unknown else 0
+
+
+@app.command()
+def init() -> None:
+    """Write a commented registry of services to SERVICES_FILE, unless something is there already."""
+    path = load_settings().services_file
+    write_starter(path)
+    typer.echo(f"{path}: written; `commander doctor` asks every source that it names")
 
 
 @app.command()
