@@ -34,6 +34,9 @@ _INSTEAD = {
 _LEAST_MILLISECONDS = 1.0
 """A latency below it, declared in milliseconds, is taken for seconds; a service that is so fast declares seconds."""
 
+_ROUNDING = 1.0
+"""Seconds: no sample is newer than the time that was asked for, which is told to the millisecond."""
+
 
 class _Implausible(Unknown):
     """That the number cannot be in the unit that is declared."""
@@ -71,6 +74,8 @@ class _Look:
         if isinstance(taken, Unknown):
             return Unknown(f"how old it is cannot be told: {taken.why}")
         old, most = self.at.timestamp() - taken, self.endpoint.stale_after.total_seconds()
+        if old < -_ROUNDING:
+            return Unknown("how old it is cannot be told: the newest sample lies ahead of the time that was asked for")
         return Unknown(f"stale: the newest sample is {old:.0f} s old, {most:.0f} s are allowed") if old > most else None
 
     def value(self, figure: Figure) -> float | Unknown:
@@ -84,6 +89,8 @@ class _Look:
             return found
         if found < 0:
             return Unknown(f"negative ({found:g})")
+        if figure.buckets and self.top(figure) is None:
+            return Unknown("whether it lies beyond the histogram's last bucket cannot be told")
         return self._implausible(figure, found) or found
 
     def _implausible(self, figure: Figure, found: float) -> _Implausible | None:
@@ -105,7 +112,7 @@ class _Look:
         if figure.saturates_at is not None:
             return figure.saturates_at
         answer = self.answers.get(figure.buckets)
-        return last_bucket(answer) if isinstance(answer, Answer) else None
+        return last_bucket(answer) if isinstance(answer, Answer) and not answer.warnings else None
 
 
 def judge(endpoint: PrometheusEndpoint, asked: Plan, answers: Answers, at: datetime) -> Judged:

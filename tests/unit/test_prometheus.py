@@ -235,11 +235,12 @@ async def test_an_old_sample_says_nothing_of_now(age: int, words: str) -> None:
     [
         (vector(), 'not seen: no fresh sample of {job="payment-api"}'),
         ("NaN", "how old it is cannot be told: not a number"),
+        (str(ASKED.timestamp() * 1000), "how old it is cannot be told: the newest sample lies ahead"),
         (vector("1", "2"), "how old it is cannot be told: the query gives 2 series"),
         (vector(FRESH, warnings=["half"]), "how old it is cannot be told: the answer may be partial: half"),
         (httpx.Response(400, json={"error": "bad"}), "answered HTTP 400: bad"),
     ],
-    ids=["not-seen", "nan", "several", "partial", "refused"],
+    ids=["not-seen", "nan", "milliseconds", "several", "partial", "refused"],
 )
 async def test_a_service_whose_samples_have_no_age_is_not_seen(newest: object, words: str) -> None:
     with pytest.raises(PermanentError) as raised:
@@ -329,22 +330,21 @@ SET = entry(set="classic", queries={})
 """Whose answers a test gives by what the queries hold."""
 
 
+def buckets(*bounds: str, **changes: object) -> dict[str, object]:
+    """A success that gives a series for each bucket."""
+    result = [{"metric": {"le": le}, "value": [1764000000.0, "3"]} for le in bounds]
+    return {"status": "success", "data": {"resultType": "vector", "result": result}, **changes}
+
+
 def of_a_set(**changes: object) -> Script:
     """A Prometheus of which every figure is asked by the classic set."""
-    buckets = {
-        "status": "success",
-        "data": {
-            "resultType": "vector",
-            "result": [{"metric": {"le": le}, "value": [1, "3"]} for le in ("0.1", "2", "+Inf", "odd")],
-        },
-    }
     known: dict[str, Any] = {
         "min(up": "1",
         "timestamp(": FRESH,
         "histogram_quantile(0.5,": "0.08",
         "histogram_quantile(0.95,": "0.9",
         "histogram_quantile(0.99,": "2",
-        "count by (le)": buckets,
+        "count by (le)": buckets("0.1", "2", "+Inf", "odd"),
         "_seconds_sum": "0.2",
         '=~"5.."': "0.01",
         "http_requests_total": "100",
@@ -370,6 +370,19 @@ async def test_a_quantile_in_the_last_bucket_is_a_lower_bound_and_says_so() -> N
     assert (p95.value, p95.at_least, p95.problem) == (900, False, "")
     anomalies = {each.kind: each for each in assess(seen(report), Thresholds()).anomalies}
     assert anomalies[Kind.P99_LATENCY].label == "CRITICAL_P99_LATENCY: at least 2000ms"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [vector(), vector("3"), buckets("+Inf"), buckets("2", warnings=["half"]), {"status": "error", "error": "too many"}],
+    ids=["empty", "no-le", "infinite", "partial", "refused"],
+)
+async def test_a_quantile_whose_buckets_are_not_known_may_be_any_larger_one(found: object) -> None:
+    report = await metrics(of_a_set(**{"count by (le)": found}), SET).read_metrics()
+
+    for metric in (Metric.P50_LATENCY, Metric.P95_LATENCY, Metric.P99_LATENCY):
+        assert problem(report, metric) == "whether it lies beyond the histogram's last bucket cannot be told"
+    assert report.value(Metric.ERROR_RATE) == 0.01
 
 
 async def test_a_query_of_ones_own_may_say_where_it_saturates() -> None:
