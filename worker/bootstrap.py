@@ -23,9 +23,23 @@ from activities.verify import Verify
 from incident import ports
 from incident.errors import ConfigurationError
 from incident.rules import RulesAnalyst
-from incident.services import EndpointName, GitHubEndpoint, MockEndpoint, Service, ServiceRegistry
+from incident.services import (
+    AlertmanagerEndpoint,
+    AnyEndpoint,
+    EndpointName,
+    GitHubEndpoint,
+    JsonLinesEndpoint,
+    LokiEndpoint,
+    MockEndpoint,
+    Service,
+    ServiceRegistry,
+)
+from integrations.alertmanager import AlertmanagerAlerts
 from integrations.console import ConsoleChat, ConsolePager
+from integrations.credentials import SourceCredentials
 from integrations.github import GitHub, GitHubDeployments, GitHubRollback, GitHubSettings
+from integrations.json_lines import JsonLines
+from integrations.loki import LokiLogs
 from integrations.mock_service import MockPaymentApi
 from integrations.openai import OpenAIAnalyst
 from integrations.openai import build_client as build_openai_client
@@ -48,6 +62,7 @@ _WORKFLOW_TASKS = 4
 """Workflow tasks at once: they share one interpreter, and when 200 incidents opened together with more, each outlasted
 the server's time-out and all were tried again."""
 _NO_GITHUB = GitHubSettings()
+_NO_CREDENTIALS = SourceCredentials()
 
 
 @dataclass(frozen=True)
@@ -91,16 +106,25 @@ class ConfiguredServices:
         registry: the services.
         client: what every HTTP request goes through.
         github: how GitHub is reached, where a service names it; all of them share one connection to it.
+        credentials: what is shown to the sources.
 
     Raises:
-        ConfigurationError: a service names GitHub, and there is no token for it; names the variable.
+        ConfigurationError: a service names GitHub, and there is no token for it, or credentials cannot be sent; names
+            the variable.
     """
 
     def __init__(
-        self, registry: ServiceRegistry, client: httpx.AsyncClient, github: GitHubSettings = _NO_GITHUB
+        self,
+        registry: ServiceRegistry,
+        client: httpx.AsyncClient,
+        github: GitHubSettings = _NO_GITHUB,
+        credentials: SourceCredentials = _NO_CREDENTIALS,
     ) -> None:
+        if problems := credentials.problems():
+            raise ConfigurationError(*problems)
         self._registry = registry
         self._client = client
+        self._credentials = credentials
         self._connected: dict[Service, ConnectedService] = {}
         named = any(isinstance(each.endpoint(name), GitHubEndpoint) for each in registry.service for name in _BY_GITHUB)
         self.github = GitHub(client, github) if named else None
@@ -116,12 +140,27 @@ class ConfiguredServices:
         if known not in self._connected:
             self._connected[known] = ConnectedService(
                 metrics=self._mock(known.endpoint("metrics")),
-                logs=self._mock(known.endpoint("logs")),
-                alerts=self._mock(known.endpoint("alerts")),
+                logs=self._logs(known),
+                alerts=self._alerts(known),
                 deployments=self._deployments(known),
                 rollback=self._rollback(known),
             )
         return self._connected[known]
+
+    def _logs(self, service: Service) -> ports.LogSource:
+        match service.endpoint("logs"):
+            case LokiEndpoint() as endpoint:
+                return LokiLogs(self._client, endpoint, self._credentials.loki)
+            case JsonLinesEndpoint() as endpoint:
+                return JsonLines(self._client, endpoint, self._credentials.json_lines)
+            case endpoint:
+                return self._mock(endpoint)
+
+    def _alerts(self, service: Service) -> ports.AlertSource:
+        endpoint = service.endpoint("alerts")
+        if isinstance(endpoint, AlertmanagerEndpoint):
+            return AlertmanagerAlerts(self._client, endpoint, self._credentials.alertmanager)
+        return self._mock(endpoint)
 
     def _deployments(self, service: Service) -> ports.DeploymentSource:
         endpoint = service.endpoint("deployments")
@@ -135,9 +174,9 @@ class ConfiguredServices:
             return GitHubRollback(self.github, endpoint)
         return self._mock(endpoint)
 
-    def _mock(self, endpoint: MockEndpoint | GitHubEndpoint) -> MockPaymentApi:
-        if isinstance(endpoint, GitHubEndpoint):  # pragma: no cover - the registry's model does not let it come to this
-            raise ConfigurationError(f"{endpoint.repository}: GitHub gives deployments and rollbacks only")
+    def _mock(self, endpoint: AnyEndpoint) -> MockPaymentApi:
+        if not isinstance(endpoint, MockEndpoint):  # pragma: no cover - the registry's model does not let it come to it
+            raise ConfigurationError(f"{endpoint.kind}: gives nothing of this kind")
         return MockPaymentApi(self._client, endpoint.url)
 
 
@@ -149,7 +188,7 @@ def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.Asy
     store, chat = SqlStore(settings.store), _chat(settings, client)
     rules = RulesAnalyst()
     return Ports(
-        services=ConfiguredServices(registry, client, settings.github),
+        services=ConfiguredServices(registry, client, settings.github, settings.credentials),
         analyst=_analyst(settings, rules),
         rules=rules,
         chat=chat,
