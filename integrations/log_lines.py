@@ -9,7 +9,8 @@ from json import loads
 from pydantic import JsonValue
 
 from incident.errors import PermanentError
-from incident.evidence import LogLine, LogsReport, LogTemplate, SourceState
+from incident.evidence import LogLine, LogsReport, SourceState
+from incident.log_templates import LogTemplate
 from incident.model import Moment
 from incident.redaction import redact
 from integrations.drain import Group, Line, group

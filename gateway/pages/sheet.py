@@ -10,7 +10,8 @@ from gateway.office import IncidentView
 from gateway.pages.sessions import Session
 from gateway.tokens import Scope
 from incident.dossier import Approval, Dossier, Heard, RemediationRecord, Stage
-from incident.evidence import Alert, Deployment, Evidence, LogLine, LogTemplate, Metric, Reading, Source, SourceReport
+from incident.evidence import Alert, Deployment, Evidence, LogLine, Metric, Reading, Source, SourceReport
+from incident.log_templates import LogTemplate
 from incident.recovery import COMPARED, Look, improvement, look_at
 from incident.snapshot import Snapshot
 
