@@ -226,13 +226,17 @@ def _told(report: SourceReport, seen: str) -> str:
 def _log(logs: LogsReport) -> str:
     read = len(logs.lines) + logs.omitted - logs.unreadable
     if not logs.templates:
-        return f"{read} lines" if read else "no lines"
+        return _count(read, "line") if read else "no lines"
     new = [each.new for each in logs.templates]
     since = f" since {logs.read_since:%Y-%m-%d %H:%M:%SZ}" if logs.read_since else ""
     more = ", of more that there are" if logs.capped else ""
-    odd = f", {logs.unreadable} lines are none" if logs.unreadable else ""
+    odd = f", and {_count(logs.unreadable, 'line')} that cannot be read" if logs.unreadable else ""
     told = f"{new.count(True)} of them new since the live deployment" if None not in new else "what is new is not known"
-    return f"{read} lines{since}{more}{odd}; {len(new) + logs.more_templates} templates, {told}"
+    return f"{_count(read, 'line')}{since}{more}{odd}; {_count(len(new) + logs.more_templates, 'template')}, {told}"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def _alerts(alerts: AlertsReport) -> str:

@@ -151,7 +151,7 @@ class SourceReport(Fact):
 
     source: str = Field(description="the system that was asked, such as `mock-service`")
     state: SourceState
-    problem: str = Field(default="", description="why it failed")
+    problem: str = Field(default="", description="why it failed, or what its answer lacks")
 
 
 class MetricsReport(SourceReport):

@@ -22,7 +22,8 @@ SIMILAR = 0.6
 _DATA = "<#>"
 """Stands for a number or an id. For Drain a word like any other: as its own mark it would count as a difference."""
 _ANY = "<*>"
-_WITH_DIGIT = re.compile(r"[^=:,;()\[\]{}\"'<>/|]*\d[^=:,;()\[\]{}\"'<>/|]*")
+_PART = re.compile(r"[^=:,;()\[\]{}\"'<>/|]+")
+_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True)
@@ -72,4 +73,8 @@ def _words(message: str) -> Iterator[str]:
         elif word.isalpha():
             yield word
         else:
-            yield _WITH_DIGIT.sub(_DATA, word)
+            yield _PART.sub(_without_data, word)
+
+
+def _without_data(part: re.Match[str]) -> str:
+    return _DATA if _DIGIT.search(part[0]) else part[0]

@@ -15,7 +15,7 @@ from integrations.http import Question, ask
 from integrations.log_lines import Batch, Entry, holds, level_of, nanoseconds_of, report
 
 SYSTEM = "json-lines"
-MAX_LINES = 5000
+MAX_LINES = 2000
 """Lines that are read, the last ones of the answer."""
 
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}

@@ -28,8 +28,8 @@ MAX_EXAMPLE = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = 253_402_300_799_999_999_999
 """The last nanosecond that a datetime can hold, year 9999."""
-_READ = 8192
-"""Characters of a line that are looked at: redaction looks at no more of one."""
+_READ_FOR_ONE = 4
+"""Characters that are redacted for each that may stay."""
 _SHORT = 40
 _UNKNOWN = "UNKNOWN"
 _LEVELS = {
@@ -103,7 +103,7 @@ def report(system: str, batch: Batch) -> LogsReport:
         raise PermanentError(system, f"none of its {batch.unreadable} lines is a log line")
     entries = sorted(batch.entries, key=lambda entry: entry.nanoseconds)
     newest = entries[-MAX_LINES:]
-    groups = group(Line(entry.nanoseconds, entry.level, entry.message[:_READ]) for entry in entries)
+    groups = group(Line(entry.nanoseconds, entry.level, entry.message) for entry in entries)
     kept = sorted(groups, key=lambda each: each.lines[-1].nanoseconds)[-MAX_TEMPLATES:]
     return LogsReport(
         source=system,
@@ -210,4 +210,5 @@ def _template(number: int, form: Group) -> LogTemplate:
 
 def _safe(text: str, limit: int) -> str:
     """Redacted before it is cut, or half a secret might stay that no pattern knows."""
-    return clean(redact(clean(text[:_READ], _READ)), limit)
+    read = limit * _READ_FOR_ONE
+    return clean(redact(clean(text[:read], read)), limit)

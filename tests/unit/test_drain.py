@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+import pytest
 
 from integrations.drain import MAX_WORD, MAX_WORDS, Group, Line, group
 
@@ -84,12 +86,17 @@ def test_the_same_lines_give_the_same_forms_whatever_the_hash_seed() -> None:
     assert "failed for" in said.pop()
 
 
-def test_lines_that_share_nothing_do_not_stall_it() -> None:
-    letters = "abcdefghijklmnop"
-    lines = [
-        " ".join(letters[(n * 7 + word * n) % 16] + letters[(n + word * word) % 16] for word in range(MAX_WORDS))
-        for n in range(2000)
-    ]
+LETTERS = "abcdefghijklmnop"
+HOSTILE = {
+    "words of two letters": lambda n, at: LETTERS[(n * 7 + at * n) % 16] + LETTERS[(n + at * at) % 16],
+    "long words": lambda n, at: LETTERS[(n + at) % 16] * 48 + "-" * 48 + LETTERS[(n * at) % 16],
+    "long words that end in a number": lambda n, at: LETTERS[(n + at) % 16] + "-" * 90 + f"={n}",
+}
+
+
+@pytest.mark.parametrize("word", HOSTILE.values(), ids=HOSTILE)
+def test_lines_that_share_nothing_do_not_stall_it(word: Callable[[int, int], str]) -> None:
+    lines = _lines(" ".join(word(number, at) for at in range(MAX_WORDS)) for number in range(2000))
     began = time.process_time()
-    group(_lines(lines))
+    group(lines)
     assert time.process_time() - began < 10

@@ -95,7 +95,7 @@ def test_the_doctor_says_how_many_lines_and_templates_were_read() -> None:
         read_since=datetime(2026, 11, 24, 13, tzinfo=UTC),
     )
     assert seen_of(builders.evidence(logs=logs))["logs"] == (
-        "mock-service: 800 lines since 2026-11-24 13:00:00Z, of more that there are, 3 lines are none; "
+        "mock-service: 800 lines since 2026-11-24 13:00:00Z, of more that there are, and 3 lines that cannot be read; "
         "3 templates, 1 of them new since the live deployment"
     )
 
@@ -107,7 +107,7 @@ def test_the_doctor_says_how_many_lines_and_templates_were_read() -> None:
         (builders.logs(builders.log_line(), omitted=4), "5 lines"),
         (
             builders.logs(builders.log_line(), templates=(builders.log_template(),)),
-            "1 templates, what is new is not known",
+            "1 line; 1 template, what is new is not known",
         ),
         (builders.logs(state=SourceState.FAILED, problem="cannot be reached"), "cannot be reached"),
     ],
