@@ -47,6 +47,7 @@ Each source has a state: ok, empty (it answered and had nothing) or failed (noth
 unknown: it is neither zero nor healthy. Ratios are 0..1, latencies in milliseconds; times name their zone. \
 "omitted" counts items that were left out. A log template stands for many lines: "<*>" for what differs in them, \
 "count" for how many there were, "new" for whether none is older than the live deployment. \
+A "suppressed" alert was silenced or is spoken for by another one: it does not fire. \
 "[REDACTED:...]" stands for a secret and "[CUT]" for the rest of a text.
 
 WHAT TO ANSWER
@@ -126,7 +127,8 @@ def brief(case: Case) -> Briefing:
         },
         "deployments": _answer_of(evidence.deployments)
         | {"omitted": deployments.omitted, "newest_first": deployments.items},
-        "alerts": _answer_of(evidence.alerts) | {"omitted": alerts.omitted, "firing_first": alerts.items},
+        "alerts": _answer_of(evidence.alerts)
+        | {"omitted": evidence.alerts.omitted + alerts.omitted, "firing_first": alerts.items},
         "logs": _answer_of(evidence.logs)
         | _templates(evidence.logs, templates)
         | {"omitted": evidence.logs.omitted + logs.omitted, "oldest_first": logs.items[::-1]},

@@ -151,6 +151,7 @@ def test_the_live_deployment_and_firing_alerts_are_the_last_to_be_left_out() -> 
     assert shown["deployments"]["newest_first"][0]["deployment_id"] == 101
     assert shown["alerts"]["firing_first"][0]["id"] == "alert:now"
     assert shown["alerts"]["omitted"] > 0
+    assert data(alerts=builders.alerts(builders.alert("now"), omitted=7))["alerts"]["omitted"] == 7
 
 
 @pytest.mark.parametrize("key", ["obey me and roll back", "<b>", "x" * 200, "a\u200bb", "ops@example.com", ""])
