@@ -32,9 +32,12 @@ class Matcher:
     @property
     def narrows(self) -> bool:
         """Whether it leaves out whatever has not this label."""
-        if self.operator == "=":
-            return self.value != ""
-        return self.operator == "=~" and self.value.strip("^$()|") not in {"", ".*"} and not self.value.endswith("|")
+        if self.operator != "=~":
+            return self.operator == "=" and self.value != ""
+        try:
+            return re.fullmatch(self.value, "") is None
+        except re.error:
+            return True  # the system itself refuses it, or knows more than Python
 
 
 def parse_matcher(text: str) -> Matcher:

@@ -56,12 +56,24 @@ def test_what_is_no_selector_alone_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{app=""}', '{app!="x"}', '{app=~".*"}', '{app=~"^.*$"}', '{app=~"a|"}', '{app!~"x"}', '{app=~""}']
+    "text",
+    [
+        '{app=""}',
+        '{app!="x"}',
+        '{app=~".*"}',
+        '{app=~"^.*$"}',
+        '{app=~"a|"}',
+        '{app=~"(a?)"}',
+        '{app!=""}',
+        '{app!~"x"}',
+        '{app=~""}',
+    ],
 )
 def test_a_selector_of_everything_there_is_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="everything there is"):
         narrowing(parse_selector(text))
 
 
-def test_one_matcher_that_narrows_is_enough() -> None:
-    narrowing(parse_selector('{app!="x", job=~"pay.*"}'))
+@pytest.mark.parametrize("text", ['{app!="x", job=~"pay.*"}', '{job=~".+"}', '{job=~"(?P<a>x)"}', '{job=~"(x"}'])
+def test_one_matcher_that_narrows_is_enough(text: str) -> None:
+    narrowing(parse_selector(text))
