@@ -26,7 +26,7 @@ QUERY_PATH = "/loki/api/v1/query_range"
 
 _OK = 200
 _FEWER = 10
-"""How many times fewer lines are asked for, once, where an answer was too large."""
+"""How many times fewer lines are asked for where an answer was too large."""
 _DIGITS = len("9223372036854775807")
 _REFUSED = {
     400: "refuses the question: the selector, or more `lines` than it allows",
@@ -58,8 +58,10 @@ class _Page(BaseModel):
 class _Answer:
     entries: Sequence[Entry]
     unreadable: int
+    limit: int
+    """How many were asked for in the end."""
     full: bool
-    """Whether as many lines came as were asked for, or fewer were asked for than wanted: there may be more."""
+    """Whether as many came: there may be more."""
     problem: str
 
 
@@ -97,7 +99,7 @@ class LokiLogs:
             # Those of the very nanosecond at which the newest begin are left out rather than read twice.
             before = min((entry.nanoseconds for entry in entries), default=start)
             if start < before:
-                oldest = await self._ask(start, before, "forward", self._lines)
+                oldest = await self._ask(start, before, "forward", newest.limit)
                 entries += oldest.entries
                 unreadable += oldest.unreadable
                 capped, problem = oldest.full, problem or oldest.problem
@@ -106,9 +108,8 @@ class LokiLogs:
 
     async def _ask(self, start: int, end: int, direction: Literal["backward", "forward"], limit: int) -> _Answer:
         reply = await self._get(start, end, direction, limit)
-        fewer = False
-        if reply.too_large:
-            fewer, limit = True, max(limit // _FEWER, 1)
+        while reply.too_large and limit > 1:
+            limit = max(limit // _FEWER, 1)
             reply = await self._get(start, end, direction, limit)
         if reply.problem:
             raise PermanentError(SYSTEM, f"the answer (HTTP {reply.status}) {reply.problem}")
@@ -119,9 +120,9 @@ class LokiLogs:
                 unreadable += 1
             else:
                 entries.append(each)
-        full = fewer or len(entries) + unreadable >= limit
+        full = len(entries) + unreadable >= limit
         warned = f"it warns: {'; '.join(page.warnings)}" if page.warnings else ""
-        return _Answer(entries, unreadable, full, warned)
+        return _Answer(entries, unreadable, limit, full, warned)
 
     async def _get(self, start: int, end: int, direction: str, limit: int) -> Reply:
         parameters = {
