@@ -21,7 +21,17 @@ from commander.settings import PersonSettings
 from commander.view import plain
 from incident.anomalies import Thresholds
 from incident.errors import ConfigurationError, PermanentError
-from incident.evidence import Evidence, Health, Metric, Reading, SourceReport, SourceState
+from incident.evidence import (
+    AlertsReport,
+    AlertState,
+    Evidence,
+    Health,
+    LogsReport,
+    Metric,
+    Reading,
+    SourceReport,
+    SourceState,
+)
 from incident.services import GitHubEndpoint, ServiceRegistry
 from incident.services import Service as RegisteredService
 from integrations.files import read_policies, read_registry
@@ -86,9 +96,9 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         )
     async with build_client(settings.http) as http:
         try:
-            services = ConfiguredServices(registry, http, settings.github, settings.prometheus)
+            services = ConfiguredServices(registry, http, settings.github, settings.prometheus, settings.credentials)
         except ConfigurationError as error:
-            return [each for line in error.lines for each in unusable(line.partition("__")[0].lower(), [line])]
+            return [each for line in error.lines for each in unusable(_system_of(line), (line,))]
         try:
             # The chat and the pager are findings of their own.
             alone = settings.model_copy(update={"slack": SlackSettings(), "pagerduty": PagerDutySettings()})
@@ -225,20 +235,64 @@ async def _store(settings: Settings) -> str:
 
 
 def _sources(evidence: Evidence) -> list[Finding]:
-    reports: dict[str, tuple[SourceReport, str]] = {
-        "metrics": (evidence.metrics, _readings(evidence)),
-        "logs": (evidence.logs, f"{len(evidence.logs.lines)} lines"),
-        "alerts": (evidence.alerts, f"{len(evidence.alerts.firing)} firing"),
-        "deployments": (evidence.deployments, f"{len(evidence.deployments.deployments)} known"),
-    }
+    failed = {name for name, report in _reports(evidence).items() if report.state is SourceState.FAILED}
     return [
-        Finding(
-            f"{evidence.service} {name}",
-            works=report.state is not SourceState.FAILED,
-            words=f"{report.source}: {report.problem if report.state is SourceState.FAILED else seen}",
-        )
-        for name, (report, seen) in reports.items()
+        Finding(f"{evidence.service} {name}", works=name not in failed, words=words)
+        for name, words in seen_of(evidence).items()
     ]
+
+
+def seen_of(evidence: Evidence) -> dict[str, str]:
+    """What was read of each source, in words: who gave it, how much, in which unit; or why nothing was."""
+    seen = {
+        "metrics": _readings(evidence),
+        "logs": _log(evidence.logs),
+        "alerts": _alerts(evidence.alerts),
+        "deployments": f"{len(evidence.deployments.deployments)} known",
+    }
+    return {name: f"{report.source}: {_told(report, seen[name])}" for name, report in _reports(evidence).items()}
+
+
+def _reports(evidence: Evidence) -> dict[str, SourceReport]:
+    return {
+        "metrics": evidence.metrics,
+        "logs": evidence.logs,
+        "alerts": evidence.alerts,
+        "deployments": evidence.deployments,
+    }
+
+
+def _told(report: SourceReport, seen: str) -> str:
+    if report.state is SourceState.FAILED:
+        return report.problem
+    return f"{seen}; {report.problem}" if report.problem else seen
+
+
+def _log(logs: LogsReport) -> str:
+    read = len(logs.lines) + logs.omitted - logs.unreadable
+    if not logs.templates:
+        return _count(read, "line") if read else "no lines"
+    new = [each.new for each in logs.templates]
+    since = f" since {logs.read_since:%Y-%m-%d %H:%M:%SZ}" if logs.read_since else ""
+    more = ", of more that there are" if logs.capped else ""
+    odd = f", and {_count(logs.unreadable, 'line')} that cannot be read" if logs.unreadable else ""
+    told = f"{new.count(True)} of them new since the live deployment" if None not in new else "what is new is not known"
+    return f"{_count(read, 'line')}{since}{more}{odd}; {_count(len(new) + logs.more_templates, 'template')}, {told}"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+def _alerts(alerts: AlertsReport) -> str:
+    counts = [(state, sum(each.state is state for each in alerts.alerts)) for state in AlertState]
+    counted = [f"{count} {state}" for state, count in counts if count or state is AlertState.FIRING]
+    return ", ".join([*counted, *([f"{alerts.omitted} left out"] if alerts.omitted else [])])
+
+
+def _system_of(line: str) -> str:
+    """The system that a setting's name begins with."""
+    return line.partition("__")[0].lower()
 
 
 def _readings(evidence: Evidence) -> str:

@@ -29,6 +29,11 @@ class Fact(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def is_default(value: object) -> bool:
+    """For `exclude_if` of a field that came later and is empty by default: what lacks it keeps its digest."""
+    return not value
+
+
 def _duration(value: object) -> object:
     expected = 'expected a duration with its unit, such as "30s", "5m" or "2h"'
     if isinstance(value, int | float):

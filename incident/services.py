@@ -1,14 +1,16 @@
 """The registry of services: who is watched, where its sources are, how it is rolled back."""
 
 import tomllib
+from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from incident.errors import ConfigurationError, UnknownServiceError
 from incident.identifiers import workflow_id
-from incident.model import EnvironmentName, Fact, ServiceName, field_errors
+from incident.matchers import narrowing, parse_matcher, parse_selector
+from incident.model import Duration, EnvironmentName, Fact, ServiceName, field_errors
 from incident.prometheus import PrometheusEndpoint
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$", description="http(s), without credentials")]
@@ -38,12 +40,78 @@ class GitHubEndpoint(Fact):
     ref: str = Field(default="main", pattern=r"^[A-Za-z0-9._/-]{1,200}$", description="the branch that it runs from")
 
 
+def _selector(text: str) -> str:
+    narrowing(parse_selector(text))
+    return text
+
+
+def _matchers(texts: tuple[str, ...]) -> tuple[str, ...]:
+    narrowing(tuple(map(parse_matcher, texts)))
+    return texts
+
+
+_FieldName = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", max_length=100)]
+
+
+class LokiEndpoint(Fact):
+    """The streams of a Grafana Loki that one selector names."""
+
+    kind: Literal["loki"]
+    url: HttpUrl
+    selector: Annotated[str, AfterValidator(_selector)] = Field(
+        max_length=2000, description='which streams are read, such as {app="payment-api"}'
+    )
+    tenant: str = Field(
+        default="", pattern=r"^[A-Za-z0-9!_.*'()|-]{0,150}$", description="sent as X-Scope-OrgID; empty: none is"
+    )
+    window: Duration = Field(
+        default=timedelta(hours=1),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=1),
+        description="how far back lines are read; what is new can be told of deployments within it",
+    )
+    lines: int = Field(
+        default=1000, ge=10, le=5000, description="the most that one question asks for; Loki's own limit is 5,000"
+    )
+
+
+class JsonLinesEndpoint(Fact):
+    """An address that answers with the newest log lines, a JSON object on each; `a.b` is the field b of a."""
+
+    kind: Literal["jsonlines"]
+    url: HttpUrl
+    time: _FieldName = Field(default="time", description="the field with the time: RFC 3339, or a number since 1970")
+    time_unit: Literal["s", "ms", "us", "ns"] = Field(default="s", description="the unit of a time that is a number")
+    level: _FieldName = "level"
+    message: _FieldName = "message"
+    error_type: _FieldName = "error.type"
+
+
+class AlertmanagerEndpoint(Fact):
+    """The alerts of a Prometheus Alertmanager that every matcher holds for."""
+
+    kind: Literal["alertmanager"]
+    url: HttpUrl
+    peers: tuple[HttpUrl, ...] = Field(
+        default=(), max_length=8, description="its other members, asked at the same time; one answer is enough"
+    )
+    matchers: Annotated[tuple[str, ...], AfterValidator(_matchers)] = Field(
+        max_length=20, description="""such as 'service="payment-api"'; all of them hold"""
+    )
+
+
 MetricsEndpoint = Annotated[MockEndpoint | PrometheusEndpoint, Field(discriminator="kind")]
 """One outside system that has a service's metrics."""
 Endpoint = Annotated[MockEndpoint | GitHubEndpoint, Field(discriminator="kind")]
 """One outside system that knows a service's deployments."""
-AnyEndpoint = MockEndpoint | GitHubEndpoint | PrometheusEndpoint
-"""One outside system that knows something of a service."""
+LogsEndpoint = Annotated[MockEndpoint | LokiEndpoint | JsonLinesEndpoint, Field(discriminator="kind")]
+"""Where a service's log lines are."""
+AlertsEndpoint = Annotated[MockEndpoint | AlertmanagerEndpoint, Field(discriminator="kind")]
+"""Where a service's alerts are."""
+AnyEndpoint = (
+    MockEndpoint | GitHubEndpoint | PrometheusEndpoint | LokiEndpoint | JsonLinesEndpoint | AlertmanagerEndpoint
+)
+"""Every kind of outside system that a service may name."""
 EndpointName = Literal["metrics", "logs", "alerts", "deployments", "rollback"]
 Owner = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@+-]{0,99}$", description="a team or a person")]
 
@@ -55,8 +123,8 @@ class Service(Fact):
     environment: EnvironmentName = "production"
     source: MockEndpoint | None = Field(default=None, description="stands for each of the five below that is not given")
     metrics: MetricsEndpoint | None = None
-    logs: MockEndpoint | None = None
-    alerts: MockEndpoint | None = None
+    logs: LogsEndpoint | None = None
+    alerts: AlertsEndpoint | None = None
     deployments: Endpoint | None = None
     rollback: Endpoint | None = None
     owners: tuple[Owner, ...] = Field(default=(), max_length=20, description="who is responsible for it")

@@ -25,9 +25,23 @@ from incident import ports
 from incident.errors import ConfigurationError
 from incident.prometheus import PrometheusEndpoint
 from incident.rules import RulesAnalyst
-from incident.services import AnyEndpoint, EndpointName, GitHubEndpoint, MockEndpoint, Service, ServiceRegistry
+from incident.services import (
+    AlertmanagerEndpoint,
+    AnyEndpoint,
+    EndpointName,
+    GitHubEndpoint,
+    JsonLinesEndpoint,
+    LokiEndpoint,
+    MockEndpoint,
+    Service,
+    ServiceRegistry,
+)
+from integrations.alertmanager import AlertmanagerAlerts
 from integrations.console import ConsoleChat, ConsolePager
+from integrations.credentials import SourceCredentials
 from integrations.github import GitHub, GitHubDeployments, GitHubRollback, GitHubSettings
+from integrations.json_lines import JsonLines
+from integrations.loki import LokiLogs
 from integrations.mock_service import MockPaymentApi
 from integrations.openai import OpenAIAnalyst
 from integrations.openai import build_client as build_openai_client
@@ -53,6 +67,7 @@ _WORKFLOW_TASKS = 4
 the server's time-out and all were tried again."""
 _NO_GITHUB = GitHubSettings()
 _PLAIN_PROMETHEUS = PrometheusSettings()
+_NO_CREDENTIALS = SourceCredentials()
 
 
 @dataclass(frozen=True)
@@ -97,10 +112,11 @@ class ConfiguredServices:
         client: what every HTTP request goes through.
         github: how GitHub is reached, where a service names it; all of them share one connection to it.
         prometheus: how every Prometheus is asked that a service names; all of them share one limit.
+        credentials: what is shown to the other sources.
 
     Raises:
-        ConfigurationError: a service names GitHub, and there is no token for it, or Prometheus, and its credentials
-            cannot be used; names the variables.
+        ConfigurationError: a service names GitHub, and there is no token for it, or credentials cannot be sent; names
+            the variable.
     """
 
     def __init__(
@@ -109,9 +125,13 @@ class ConfiguredServices:
         client: httpx.AsyncClient,
         github: GitHubSettings = _NO_GITHUB,
         prometheus: PrometheusSettings = _PLAIN_PROMETHEUS,
+        credentials: SourceCredentials = _NO_CREDENTIALS,
     ) -> None:
+        if problems := credentials.problems():
+            raise ConfigurationError(*problems)
         self._registry = registry
         self._client = client
+        self._credentials = credentials
         self._connected: dict[tuple[str, str], ConnectedService] = {}
         named = any(isinstance(each.endpoint(name), GitHubEndpoint) for each in registry.service for name in _BY_GITHUB)
         self.github = GitHub(client, github) if named else None
@@ -129,8 +149,8 @@ class ConfiguredServices:
         if (environment, service) not in self._connected:
             self._connected[environment, service] = ConnectedService(
                 metrics=self._metrics(known),
-                logs=self._mock(known.endpoint("logs")),
-                alerts=self._mock(known.endpoint("alerts")),
+                logs=self._logs(known),
+                alerts=self._alerts(known),
                 deployments=self._deployments(known),
                 rollback=self._rollback(known),
             )
@@ -140,6 +160,21 @@ class ConfiguredServices:
         endpoint = service.endpoint("metrics")
         if self._prometheus and isinstance(endpoint, PrometheusEndpoint):
             return PrometheusMetrics(self._prometheus, endpoint)
+        return self._mock(endpoint)
+
+    def _logs(self, service: Service) -> ports.LogSource:
+        match service.endpoint("logs"):
+            case LokiEndpoint() as endpoint:
+                return LokiLogs(self._client, endpoint, self._credentials.loki)
+            case JsonLinesEndpoint() as endpoint:
+                return JsonLines(self._client, endpoint, self._credentials.json_lines)
+            case endpoint:
+                return self._mock(endpoint)
+
+    def _alerts(self, service: Service) -> ports.AlertSource:
+        endpoint = service.endpoint("alerts")
+        if isinstance(endpoint, AlertmanagerEndpoint):
+            return AlertmanagerAlerts(self._client, endpoint, self._credentials.alertmanager)
         return self._mock(endpoint)
 
     def _deployments(self, service: Service) -> ports.DeploymentSource:
@@ -155,10 +190,8 @@ class ConfiguredServices:
         return self._mock(endpoint)
 
     def _mock(self, endpoint: AnyEndpoint) -> MockPaymentApi:
-        if not isinstance(
-            endpoint, MockEndpoint
-        ):  # pragma: no cover - the registry's model does not let it come to this
-            raise ConfigurationError(f"{endpoint.kind}: does not give all that a mock service does")
+        if not isinstance(endpoint, MockEndpoint):  # pragma: no cover - the registry's model does not let it come to it
+            raise ConfigurationError(f"{endpoint.kind}: gives nothing of this kind")
         return MockPaymentApi(self._client, endpoint.url)
 
 
@@ -170,7 +203,7 @@ def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.Asy
     store, chat = SqlStore(settings.store), _chat(settings, client)
     rules = RulesAnalyst()
     return Ports(
-        services=ConfiguredServices(registry, client, settings.github, settings.prometheus),
+        services=ConfiguredServices(registry, client, settings.github, settings.prometheus, settings.credentials),
         analyst=_analyst(settings, rules),
         rules=rules,
         chat=chat,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from incident.model import Duration
+from integrations.credentials import Credentials, SourceCredentials
 from integrations.github import GitHubSettings
 from integrations.http import HttpSettings
 from integrations.openai import OpenAISettings
@@ -91,9 +92,17 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     github: GitHubSettings = GitHubSettings()
     prometheus: PrometheusSettings = PrometheusSettings()
+    loki: Credentials = Credentials()
+    json_lines: Credentials = Credentials()
+    alertmanager: Credentials = Credentials()
     slack: SlackSettings = SlackSettings()
     pagerduty: PagerDutySettings = PagerDutySettings()
     http: HttpSettings = HttpSettings()
+
+    @property
+    def credentials(self) -> SourceCredentials:
+        """What is shown to the sources of evidence."""
+        return SourceCredentials(loki=self.loki, json_lines=self.json_lines, alertmanager=self.alertmanager)
 
     @property
     def incident_url(self) -> str:

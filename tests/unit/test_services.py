@@ -1,8 +1,18 @@
+from datetime import timedelta
+
 import pytest
 
 from incident.errors import ConfigurationError, UnknownServiceError
 from incident.prometheus import PrometheusEndpoint
-from incident.services import GitHubEndpoint, MockEndpoint, Service, parse_registry
+from incident.services import (
+    AlertmanagerEndpoint,
+    GitHubEndpoint,
+    JsonLinesEndpoint,
+    LokiEndpoint,
+    MockEndpoint,
+    Service,
+    parse_registry,
+)
 
 MOCK = 'source = {kind = "mock", url = "http://localhost:3000"}'
 ONE = f'[[service]]\nname = "payment-api"\n{MOCK}\n'
@@ -153,6 +163,52 @@ def test_a_repository_on_github_may_give_deployments_and_rollbacks() -> None:
 )
 def test_a_wrong_repository_is_refused_with_its_place(line: str, place: str) -> None:
     assert any(each.startswith(f"services.toml: service[0].{place}") for each in refused(ONE + line))
+
+
+LOKI = 'logs = {kind = "loki", url = "http://loki:3100", selector = """{app="payment-api"}"""}\n'
+JSON_LINES = 'logs = {kind = "jsonlines", url = "http://logs/newest"}\n'
+ALERTMANAGER = 'alerts = {kind = "alertmanager", url = "http://am:9093", matchers = [\'service="payment-api"\']}\n'
+
+
+def test_logs_may_be_lokis_or_json_lines_and_alerts_an_alertmanagers() -> None:
+    service = parse_registry(ONE + LOKI + ALERTMANAGER, "services.toml").find("production", "payment-api")
+    assert service.endpoint("logs") == LokiEndpoint(
+        kind="loki", url="http://loki:3100", selector='{app="payment-api"}', window=timedelta(hours=1), lines=1000
+    )
+    assert service.endpoint("alerts") == AlertmanagerEndpoint(
+        kind="alertmanager", url="http://am:9093", peers=(), matchers=('service="payment-api"',)
+    )
+    service = parse_registry(ONE + JSON_LINES, "services.toml").find("production", "payment-api")
+    assert service.endpoint("logs") == JsonLinesEndpoint(
+        kind="jsonlines", url="http://logs/newest", time="time", level="level", message="message"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "expectation"),
+    [
+        (LOKI.replace('{app="payment-api"}', "payment-api"), "logs.loki.selector", "expected a selector"),
+        (LOKI.replace('{app="payment-api"}', '{app=~".*"}'), "logs.loki.selector", "everything there is"),
+        (LOKI.replace("}\n", ', tenant = "a b"}\n'), "logs.loki.tenant", "should match pattern"),
+        (LOKI.replace("}\n", ', window = "1s"}\n'), "logs.loki.window", "greater than or equal"),
+        (LOKI.replace("}\n", ", lines = 5001}\n"), "logs.loki.lines", "less than or equal to 5000"),
+        (LOKI.replace("}\n", ', token = "x"}\n'), "logs.loki.token", "Extra inputs"),
+        (LOKI.replace("logs", "metrics"), "metrics", "'mock'"),
+        (ALERTMANAGER.replace("service=", "service"), "alerts.alertmanager.matchers", "expected a matcher"),
+        (
+            ALERTMANAGER.replace("matchers = ['service=\"payment-api\"']", "matchers = []"),
+            "alerts.",
+            "everything there is",
+        ),
+        (ALERTMANAGER.replace("}\n", ', peers = ["am-1"]}\n'), "alerts.alertmanager.peers[0]", "should match pattern"),
+        (ALERTMANAGER.replace("alerts", "logs"), "logs", "'alertmanager'"),
+        (JSON_LINES.replace("http://", "http://ada:hunter2@"), "logs.jsonlines.url", "should match pattern"),
+    ],
+)
+def test_a_wrong_source_is_refused_with_its_place(line: str, place: str, expectation: str) -> None:
+    found = [each for each in refused(ONE + line) if each.startswith(f"services.toml: service[0].{place}")]
+    assert any(expectation in each for each in found)
+    assert "hunter2" not in "".join(found)
 
 
 def test_a_service_is_immutable() -> None:
