@@ -20,7 +20,7 @@ env:  ## .env for docker-compose.yml, with credentials of your own
 	$(PYTHON) compose/make-env
 
 .PHONY: demo
-demo: .venv/.installed  ## one incident, end to end, on an embedded Temporal server (SCENARIO=bad-deploy|worse|frozen|shadow|p1|p2|chaos|no-culprit|healthy)
+demo: .venv/.installed  ## one incident, end to end, on an embedded Temporal server (SCENARIO=bad-deploy|real-shapes|worse|frozen|shadow|p1|p2|chaos|no-culprit|healthy)
 	$(BIN)/commander demo --scenario $(or $(SCENARIO),bad-deploy)
 
 .PHONY: test
