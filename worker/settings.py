@@ -16,6 +16,7 @@ from integrations.github import GitHubSettings
 from integrations.http import HttpSettings
 from integrations.openai import OpenAISettings
 from integrations.pagerduty import PagerDutySettings
+from integrations.redaction import RedactionSettings
 from integrations.slack import SlackSettings
 from integrations.store import StoreSettings
 from integrations.temporal import TemporalSettings
@@ -90,6 +91,7 @@ class Settings(BaseSettings):
     slack: SlackSettings = SlackSettings()
     pagerduty: PagerDutySettings = PagerDutySettings()
     http: HttpSettings = HttpSettings()
+    redaction: RedactionSettings = RedactionSettings()
 
     @property
     def incident_url(self) -> str:
