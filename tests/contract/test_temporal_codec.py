@@ -1,27 +1,35 @@
 """What Temporal keeps, encrypted: nothing of it can be read there, and whoever has the keys reads it back."""
 
+import asyncio
 import base64
+import binascii
+import json
+import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import uvicorn
+from fastapi import FastAPI
 from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from commander.direct_line import DirectLine
+from gateway.__main__ import GatewayServer
 from incident.dossier import Dossier, Stage, Trigger
 from incident.errors import PermanentError
 from incident.evidence import Source
 from integrations.temporal import TemporalSettings, connect
 from tests import builders
 from tests.contract.gateway_desk import Gate
+from tests.contract.gateway_desk import settings as gateway_settings
 from tests.fakes import FakeAnalyst, FakeService
-from tests.workflow.shift import Handle, Shift, at_stage, ended
+from tests.workflow.shift import PATIENCE, Handle, Shift, at_stage, ended
 from worker.bootstrap import build_worker
 from worker.settings import Settings, WorkerSettings
 from workflows.desk import IncidentDesk
@@ -33,6 +41,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 KEYS = {name: base64.b64encode(name.encode() * 8).decode() for name in ("old1", "new2", "evil")}
 LOG, FAILURE, REASON, CANCELLED = "the-pool-is-empty", "no-such-channel", "customers-report-it", "we-look-ourselves"
 """What goes in as evidence, as an activity's failure, with the start, and with an update."""
+TYPED = "password=hunter2"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -62,7 +71,7 @@ async def waiting(server: WorkflowEnvironment, *keys: str) -> AsyncIterator[tupl
     shift.chat.error = PermanentError("slack", FAILURE)
     policy = builders.policy(mode="ask", approve_within="1h", settle="0s", look_every="0s")
     request = IncidentRequest(
-        service=builders.SERVICE, policy=policy, trigger=Trigger(source="api", by="ada", reason=REASON)
+        service=builders.SERVICE, policy=policy, trigger=Trigger(source="api", by="ada", reason=f"{REASON} {TYPED}")
     )
     settings, with_key = WorkerSettings(drain=timedelta(0)), await client(server, *keys)
     async with build_worker(with_key, shift.world, settings, task_queue=shift.name, versioned=False):
@@ -88,7 +97,7 @@ async def test_a_history_holds_nothing_that_can_be_read_and_every_door_reads_it_
             view = (await ada.get(f"/incidents/{incident_id}")).json()
         assert view["proposal"]
         assert LOG in view["dossier"]["evidence"]["logs"]["lines"][0]["message"]
-        assert view["dossier"]["trigger"]["reason"] == REASON
+        assert view["dossier"]["trigger"]["reason"] == f"{REASON} password=[REDACTED:secret]"
 
         async def same_desk() -> IncidentDesk:
             return desk
@@ -112,10 +121,12 @@ async def test_a_history_holds_nothing_that_can_be_read_and_every_door_reads_it_
 
 async def test_without_keys_all_is_kept_as_it_is(server: WorkflowEnvironment) -> None:
     async with waiting(server) as (_, _, handle):
-        await handle.terminate()
+        await IncidentDesk(await client(server)).cancel(handle, CancelRequest(by="ada", reason=f"{CANCELLED} {TYPED}"))
+        await ended(handle)
     raw = await kept(server, handle.id)
-    for text in (LOG, FAILURE, REASON, "error_rate", "Asked by"):
+    for text in (LOG, FAILURE, REASON, CANCELLED, "error_rate", "Asked by"):
         assert text.encode() in raw, text
+    assert b"hunter2" not in raw, "what people type is redacted before it is sent"
 
 
 async def test_whoever_lacks_the_key_is_told_which(server: WorkflowEnvironment) -> None:
@@ -127,3 +138,59 @@ async def test_whoever_lacks_the_key_is_told_which(server: WorkflowEnvironment) 
             with pytest.raises(PermanentError, match="what key old1 encrypted, which TEMPORAL__CODEC_KEYS lacks"):
                 await desk.dossier(found)
         await handle.terminate()
+
+
+async def test_temporals_own_command_line_reads_a_history_through_the_gateway_with_a_token(
+    server: WorkflowEnvironment,
+) -> None:
+    async with waiting(server, "old1") as (shift, _, handle):
+        temporal = TemporalSettings(codec_keys=SecretStr(f"old1={KEYS['old1']}"))
+        desk = IncidentDesk(server.client, task_queue=shift.name)
+        gate = Gate(desk, store=shift.store, settings=gateway_settings().model_copy(update={"temporal": temporal}))
+        async with served(gate.app) as url:
+            for token, told in ((gate.people.reader, True), ("ict_" + "A" * 43, False)):
+                asked = ("--codec-endpoint", f"{url}/codec", "--codec-auth", f"Bearer {token}")
+                said = await _shown(server, handle.id, *asked)
+                assert (LOG.encode() in said, REASON.encode() in said) == (told, told)
+        await handle.terminate()
+
+
+async def _shown(server: WorkflowEnvironment, workflow_id: str, *more: str) -> bytes:
+    """What `temporal workflow show` prints."""
+    address = server.client.service_client.config.target_host
+    command = ("workflow", "show", "--address", address, "--workflow-id", workflow_id, "--output", "json", *more)
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("temporal")), *command, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(PATIENCE.total_seconds()):
+        said, _ = await process.communicate()
+    return b"".join(_decoded(json.loads(said))) if process.returncode == 0 else b""
+
+
+def _decoded(shown: object) -> Iterator[bytes]:
+    """Every text in it, and what stands in base64 as what it is."""
+    match shown:
+        case dict():
+            for each in shown.values():
+                yield from _decoded(each)
+        case list():
+            for each in shown:
+                yield from _decoded(each)
+        case str():
+            yield shown.encode()
+            with suppress(binascii.Error, ValueError):
+                yield base64.b64decode(shown, validate=True)
+
+
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """`app` on a free port, and its URL."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+    guest = GatewayServer(config)
+    serving = asyncio.create_task(guest.serve(sockets=[listening]))
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        guest.should_exit = True
+        await serving
