@@ -435,7 +435,7 @@ secrets_of_all_kinds = st.sampled_from([(text, secret) for _, text, secret in PL
 noise = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Z", "Cf", "Cc"]), max_size=30)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=200, derandomize=True)
 @given(st.lists(st.tuples(noise, secrets_of_all_kinds), min_size=1, max_size=5), noise, st.sampled_from([None, KEY]))
 def test_no_planted_secret_survives_whatever_stands_around_it(
     planted: list[tuple[str, tuple[str, str]]], tail: str, key: bytes | None
@@ -448,6 +448,7 @@ def test_no_planted_secret_survives_whatever_stands_around_it(
         assert secret not in clean
 
 
+@settings(derandomize=True)
 @given(st.text(max_size=200))
 def test_redacting_any_text_twice_changes_nothing_more(text: str) -> None:
     assert redact(redact(text)) == redact(text)
