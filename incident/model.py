@@ -94,7 +94,7 @@ def _line(item: Any, where: str) -> str:  # noqa: ANN401 - pydantic's ErrorDetai
     shown = (
         ""
         if item["type"] == "missing" or isinstance(item["input"], dict | list)
-        else f" (got {redact(repr(item['input'])):.80})"
+        else f" (got {redact(repr(item['input']), keyed=False):.80})"
     )
     message = str(item["msg"]).removeprefix("Value error, ")
     return ": ".join(part for part in (where, path, f"{message}{shown}") if part)

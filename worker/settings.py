@@ -18,6 +18,7 @@ from integrations.http import HttpSettings
 from integrations.openai import OpenAISettings
 from integrations.pagerduty import PagerDutySettings
 from integrations.prometheus import PrometheusSettings
+from integrations.redaction import RedactionSettings
 from integrations.slack import SlackSettings
 from integrations.store import StoreSettings
 from integrations.temporal import TemporalSettings
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     slack: SlackSettings = SlackSettings()
     pagerduty: PagerDutySettings = PagerDutySettings()
     http: HttpSettings = HttpSettings()
+    redaction: RedactionSettings = RedactionSettings()
 
     @property
     def credentials(self) -> SourceCredentials:

@@ -6,7 +6,6 @@ stands in the block, as data: stripped of invisible characters, redacted, and ca
 
 import json
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,6 @@ from incident.analysis import Case
 from incident.anomalies import Assessment
 from incident.evidence import AlertState, Deployment, LogsReport, SourceReport
 from incident.model import Fact
-from incident.redaction import MAX_TEXT as MAX_REDACTED
 from incident.redaction import redact
 from integrations.openai.schema import MAX_CHOICE_LENGTH, MAX_CHOICES
 
@@ -84,10 +82,6 @@ monitor for P2 and P3. Escalate too if a deployment is to blame and no target is
 _OPEN, _CLOSE = "<evidence>", "</evidence>"
 _CITABLE = re.compile(rf"(?:metric|log|alert|deployment):[A-Za-z0-9._:/@-]{{1,{MAX_CHOICE_LENGTH - 11}}}")
 """The ids that may be cited. They stand in the schema, outside the block, so that no sentence may pass for one."""
-_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Control, zero-width, bidirectional and tag characters, surrogates, private and unassigned ones, odd line ends."""
-_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-"""Variation selectors and blank letters: they show nothing and can carry a hidden text."""
 
 
 @dataclass(frozen=True)
@@ -223,15 +217,9 @@ def _safe(value: Any) -> Any:  # noqa: ANN401 - JSON values have no narrower typ
 
 
 def _plain(text: str, limit: int = MAX_TEXT) -> str:
-    # Invisible characters go first, or one inside a secret would hide it from the patterns; the cut comes last, or it
-    # would leave half a secret that no pattern knows.
-    visible = "".join(each for each in text[:MAX_REDACTED] if _shows(each))
-    encoded = redact(_BLANK.sub("", visible)).encode()
+    # The cut comes last, or it would leave half a secret that no pattern knows.
+    encoded = redact(text).encode()
     return encoded.decode() if len(encoded) <= limit else encoded[:limit].decode(errors="ignore") + "[CUT]"
-
-
-def _shows(character: str) -> bool:
-    return character in "\n\t" or unicodedata.category(character) not in _INVISIBLE
 
 
 def _dump(data: object) -> str:
