@@ -61,6 +61,10 @@ soak: .venv/.installed  ## five minutes of incidents under random faults; .ci/ru
 fleet: .venv/.installed  ## 200 watched services for five minutes, then all of them bad; .ci/run does 20 for five seconds
 	FLEET_SIZE=200 FLEET_SECONDS=300 $(BIN)/python -m pytest tests/fault/test_fleet.py -q
 
+.PHONY: attacks
+attacks: .venv/.installed  ## every hostile text of tests/attacks through the whole workflow; .ci/run does a third of them, in turns
+	$(BIN)/commander eval attacks tests/attacks --json
+
 .PHONY: standins
 standins:  ## install what tests run with and others wrote: aimock, Prism, Toxiproxy, axe-core, Chromium and others
 	tests/standins/install

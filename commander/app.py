@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
 from getpass import getuser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.text import Text
 
 from commander import doctor as examination
+from commander.attacks.corpus import read_corpus
+from commander.attacks.trial import try_all
 from commander.demo import Demo
 from commander.direct_line import direct_line
 from commander.gateway_line import gateway_line
@@ -424,6 +427,42 @@ async def _watches(way: Way) -> int:
         watched = await line.watches()
     _console().print(watchers(watched) if watched else "nothing is watched")
     return 0
+
+
+judging = typer.Typer(help="Judge the commander itself.", rich_markup_mode=None)
+app.add_typer(judging, name="eval")
+
+
+@judging.callback()
+def evaluate() -> None:
+    """Judge the commander itself, on an embedded Temporal server."""
+
+
+@judging.command()
+def attacks(
+    directory: Annotated[Path, typer.Argument(help="A folder of .jsonl files; tests/attacks/README.md says how.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Play hostile texts, with an analyst that obeys every one of them. Exit 1 where one gains anything."""
+    _run(_attacks(directory, as_json=as_json))
+
+
+async def _attacks(directory: Path, *, as_json: bool) -> int:
+    corpus = read_corpus(directory)
+    console = _console(quiet=as_json)
+    console.print(f"{len(corpus)} attacks, each with a benign twin; some minutes", highlight=False)
+    with TemporaryDirectory(prefix="commander-attacks-") as place:
+        report = await try_all(corpus, Path(place))
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        for each in report.failures:
+            console.print(Text(plain(f"{each.id}: {each.what}"), "red"))
+        for name, value in report:
+            if name != "failures":
+                console.print(f"{name.replace('_', ' '):<24}{value}", highlight=False)
+    return 0 if report.held else _NOT_GOOD
 
 
 @app.command()
