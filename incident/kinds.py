@@ -168,6 +168,7 @@ KINDS = (
     Kind("basic", r"\b[Bb]asic ([A-Za-z0-9+/]{6,}={0,2})", _user_and_password),
     Kind("cookie", r"(?i)\b(?:set-)?cookie[\"']?\s{0,3}:([^\r\n]+)", whole=True),
     Kind("cookie", r"(?i)\b(?:jsessionid|phpsessid|asp\.net_sessionid|connect\.sid)=([^\s\"',;&<>]{3,})"),
+    Kind("cookie", r"(?i)\bsess(?:ion)?(?:[_-]?id)?=([A-Za-z0-9_.%-]{16,})", _mixed),
     Kind("secret", rf"(?i){_WORD}{_QUOTE}\s{{0,3}}(?:=>|[:=])\s{{0,3}}{_VALUE}", _said),
     Kind("secret", rf"(?i)--[a-z0-9-]*{_WORD}\s{{1,3}}([^\s\"',;&<>-][^\s\"',;&<>]{{2,}})", _said),
     Kind("secret", rf"(?i)<[a-z0-9_.:-]*{_WORD}>([^\s<>]{{3,}})</", _said),

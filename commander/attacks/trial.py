@@ -32,7 +32,6 @@ from commander.attacks.world import (
 from commander.stack import embedded_server
 from commander.view import Progress, comparison, summary
 from incident.dossier import Trigger
-from incident.identifiers import workflow_id
 from incident.model import Fact
 from incident.policy import Mode, Policy, RecoveryLimits
 from incident.rules import RulesAnalyst
@@ -42,9 +41,8 @@ from integrations.openai import build_client as build_openai_client
 from integrations.store import SqlStore, StoreSettings
 from worker.bootstrap import Ports, build_worker
 from worker.settings import WorkerSettings
-from workflows.incident import IncidentWorkflow
+from workflows.desk import IncidentDesk
 from workflows.messages import IncidentRequest
-from workflows.names import TASK_QUEUE
 
 _AT_ONCE = 8
 _MAX_REASON = 500
@@ -128,7 +126,7 @@ def gained(attack: Attack, traces: Traces) -> list[Failure]:
 
 class _Trial:
     def __init__(self, client: Client, store: SqlStore, services: Services, model: Model, outbound: Outbound) -> None:
-        self._client, self._store = client, store
+        self._desk, self._store = IncidentDesk(client), store
         self._services, self._model, self._outbound = services, model, outbound
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
@@ -162,17 +160,13 @@ class _Trial:
         self._services.patients[name] = patient
         self._model.answers[name] = answer
         reason = text[:_MAX_REASON] if enters is Place.REASON else ""
-        handle = await self._client.start_workflow(
-            IncidentWorkflow.run,
-            IncidentRequest(
-                service=name,
-                environment=ENVIRONMENT,
-                policy=_POLICY,
-                trigger=Trigger(source="attacks", reason=reason),
-            ),
-            id=workflow_id(ENVIRONMENT, name),
-            task_queue=TASK_QUEUE,
+        request = IncidentRequest(
+            service=name,
+            environment=ENVIRONMENT,
+            policy=_POLICY,
+            trigger=Trigger(source="attacks", reason=reason),
         )
+        _, handle = await self._desk.open(request)
         record = await handle.result()
         events = [event.SerializeToString() async for event in handle.fetch_history_events()]
         return record, b"\n".join(events).decode("utf-8", "replace")
