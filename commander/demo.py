@@ -28,8 +28,8 @@ from incident.snapshot import Outcome, Snapshot
 from integrations.files import read_registry
 from integrations.http import HttpSettings, build_client, fetch_json
 from integrations.prometheus import PrometheusSettings
-from worker.bootstrap import ConfiguredServices
 from worker.settings import Settings
+from worker.sources import ConfiguredServices
 from workflows.desk import IncidentDesk
 from workflows.incident import IncidentWorkflow
 from workflows.messages import IncidentRequest

@@ -42,8 +42,9 @@ from integrations.prometheus import NO_QUERY, PrometheusMetrics
 from integrations.slack import SlackSettings
 from integrations.store import SqlStore
 from integrations.temporal import connect
-from worker.bootstrap import ConfiguredServices, build_ports
+from worker.bootstrap import build_ports
 from worker.settings import Settings
+from worker.sources import ConfiguredServices
 from workflows.names import SEARCH_ATTRIBUTES, TASK_QUEUE
 
 _ANSWER_WITHIN = timedelta(seconds=10)

@@ -29,7 +29,7 @@ from incident.messages import Change, ChatMessage, Page
 from incident.severity import Severity, priority_of
 from integrations.pagerduty.events import change_event, trigger
 from integrations.slack.blocks import render
-from worker.bootstrap import ConnectedService
+from worker.sources import ConnectedService
 
 ENVIRONMENT = "attacked"
 LIVE, GOOD, OLDER, NEVER_GOOD = 101, 100, 99, 98

@@ -20,7 +20,7 @@ from integrations.mock_service import MockPaymentApi
 from integrations.prometheus import NO_QUERY, Prometheus, PrometheusMetrics, PrometheusSettings
 from integrations.prometheus.queries import plan
 from tests import builders
-from worker.bootstrap import ConfiguredServices
+from worker.sources import ConfiguredServices
 
 NOW = datetime(2026, 11, 24, 14, 0, tzinfo=UTC)
 ASKED = NOW - timedelta(seconds=30)

@@ -20,7 +20,7 @@ from integrations.json_lines import JsonLines
 from integrations.loki import LokiLogs
 from integrations.mock_service import MockPaymentApi
 from tests import builders
-from worker.bootstrap import ConfiguredServices
+from worker.sources import ConfiguredServices
 
 MOCK = '[[service]]\nname = "payment-api"\nsource = {kind = "mock", url = "http://127.0.0.1:9"}\n'
 LOKI = 'logs = {kind = "loki", url = "http://loki/", selector = """{app="a"}"""}\n'
