@@ -68,6 +68,8 @@ class Watch:
                 if order.limits.holds(checks):
                     break
                 due = max(due + every, loop.time())
+        except asyncio.CancelledError:
+            pass  # the watch has ended or goes on under another policy: nobody waits for what these checks come to
         finally:
             leaving.cancel()
         return Watched(checks=checks, taken=taken, holds=order.limits.holds(checks), said=said)

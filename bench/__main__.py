@@ -17,6 +17,7 @@ from bench.alerts import BARE_HANDLER, GATEWAY, Drive, drive_alerts
 from bench.bare import BarePipeline
 from bench.fakes import build_world
 from bench.measure import Load, Once, Spread, take_rates, take_times
+from bench.observing import BARE, EVIDENCE, SLOWEST, WATCHED, check_rates, evidence_rows
 from bench.report import show
 from bench.results import Bar, Results, compare
 from bench.stack import Stack, running
@@ -39,9 +40,11 @@ _RATES = (6, timedelta(seconds=60))
 """The most rounds, and after how long none begins any more: together under three minutes on two busy cores."""
 _INCIDENTS, _NO_OPS = 100, 200
 """In flight."""
+_LOOKS = (30, timedelta(seconds=10))
 _STORIES = (15, timedelta(seconds=60))
 _KESTRA_ONLY, _BESIDE_IT = "P0 story, Kestra alone", "P0 incident, beside it"
 _LATENCY, _THROUGHPUT, _ALERTS, _KESTRA = (6, 4), (0.3, 0.5), (0.25, 0.5), (2, 1)
+_EVIDENCE, _CHECKS = (1.5, 1.2), (0.3, 0.5)
 """Bar and goal."""
 
 
@@ -54,16 +57,18 @@ async def measure() -> Results:
         times = await take_times(rows, *_TIMES)
         rates = await take_rates(_loads(stack), *_RATES)
         history = await stack.history(await stack.incident(_DEFAULT))
+        looks = await take_times(evidence_rows(), *_LOOKS)
+        checks = await check_rates(stack.client)
         stories = {} if kestra.why_not() else await _stories(stack)
     drives = {} if alerts.why_not() else await drive_alerts()
     no_op, no_ops = times["no-op workflow"], rates["no-op workflow"]
     return Results(
         milliseconds={
             name: Spread.of([each * 1000 for each in taken])
-            for name, taken in (times | stories | hostile_times()).items()
+            for name, taken in (times | looks | stories | hostile_times()).items()
         }
         | {f"alert, {name}, p95": Spread.of([each.p95 for each in taken]) for name, taken in drives.items()},
-        per_second={name: Spread.of(taken) for name, taken in rates.items()}
+        per_second={name: Spread.of(taken) for name, taken in (rates | checks).items()}
         | {f"alerts, {name}": Spread.of(_per_second(taken)) for name, taken in drives.items()}
         | {name: Spread.of(taken) for name, taken in redaction_rates().items()},
         bars=(
@@ -74,6 +79,8 @@ async def measure() -> Results:
             compare("throughput, one look", rates["P0 incident, one look"], no_ops, _THROUGHPUT),
             *_alerts(drives),
             *_kestra(stories),
+            compare("evidence, of its slowest", looks[EVIDENCE], looks[SLOWEST], _EVIDENCE),
+            compare("checks, watched", checks[WATCHED], checks[BARE], _CHECKS),
         ),
         history=history,
         took=time.monotonic() - begun,

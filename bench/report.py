@@ -20,6 +20,8 @@ Alerts: each answered once Temporal has it, beside a FastAPI handler that only v
 both, 32 at a time, and no worker runs. Both times are of one alert among those.
 Kestra alone: the same stages and calls as a flow on Kestra's own engine, warm, without timers, gate or ledger. It \
 asks the fakes by HTTP on this machine, the workflow asks them in process; both share the cores with that engine.
+Evidence: four sources of 10, 20, 30 and 40 ms. Checks: 2,000 a second are due, of a service that answers at once, by \
+200 durable watchers and by as many tasks that do nothing else, 20 at a time.
 Redacted: lines one by one, and whole texts, as values are looked through; one line in a hundred holds a secret. A \
 hostile line is cut before it is looked at, and what stands at the cut is still seen whole."""
 

@@ -58,6 +58,11 @@ class Stack:
         self._desk = IncidentDesk(client)
         self._numbers = count()
 
+    @property
+    def client(self) -> Client:
+        """Connected to the server."""
+        return self._client
+
     async def no_op(self, *, eager: bool = False) -> None:
         """Starts a no-op workflow and waits for its end."""
         name = self.next_name("no-op")
