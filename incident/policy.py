@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from incident.anomalies import Thresholds
+from incident.budget import BudgetLimits
 from incident.errors import ConfigurationError
 from incident.freeze import Freeze
 from incident.ledger import Quota
@@ -152,6 +153,7 @@ class Policy(Fact):
     recovery: RecoveryLimits = RecoveryLimits()
     thresholds: Thresholds = Thresholds()
     watch: WatchLimits = WatchLimits()
+    budget: BudgetLimits = BudgetLimits()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -50,6 +50,16 @@ class OpenAISettings(BaseModel):
     temperature: float | None = Field(
         default=None, ge=0, le=2, description="Sent only if set: reasoning models refuse the parameter."
     )
+    input_price: float = Field(
+        default=0.75,  # https://openai.com/api/pricing, gpt-5.4-mini
+        ge=0,
+        description="Money for a million tokens sent, in any currency; 0 for a server of your own.",
+    )
+    output_price: float = Field(
+        default=4.50,  # the same
+        ge=0,
+        description="Money for a million tokens answered, in the same currency.",
+    )
 
     @property
     def at_openai(self) -> bool:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+import httpx2
 from openai import APIConnectionError, APIStatusError, APITimeoutError
 
 from incident.errors import IntegrationError, PermanentError, TransientError
@@ -18,7 +19,8 @@ NOT_ITS_API = "answered something that is not its API"
 MAX_RETRY_AFTER = timedelta(seconds=30)
 """No longer wait is obeyed: an incident does not wait for a model, the rules decide instead."""
 
-_TRANSIENT_STATUS = frozenset({408, 409, 429})
+_TIMED_OUT = 408
+_TRANSIENT_STATUS = frozenset({_TIMED_OUT, 409, 429})
 _MEANING = {
     401: "refused the key",
     403: "refused access",
@@ -36,6 +38,16 @@ def from_connection(error: APIConnectionError) -> TransientError:
     if isinstance(error, APITimeoutError):
         return TransientError(SYSTEM, "did not answer in time")
     return TransientError(SYSTEM, "the connection failed or broke off")
+
+
+def nothing_was_taken(error: APIConnectionError | APIStatusError) -> bool:
+    """Whether it is sure that no model ran: no connection was made, or the server refused the request.
+
+    A server that fails, or times out, may have run the model all the same.
+    """
+    if isinstance(error, APIStatusError):
+        return 400 <= error.status_code < 500 and error.status_code != _TIMED_OUT  # noqa: PLR2004 - HTTP's refusals
+    return isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
 
 
 def from_status(error: APIStatusError, now: datetime) -> IntegrationError:
