@@ -20,6 +20,7 @@ from incident.errors import PermanentError
 from incident.policy import Policy
 from incident.severity import Severity
 from incident.snapshot import Outcome, Snapshot
+from integrations.egress import Egress, guarded
 from integrations.files import read_registry
 from integrations.http import HttpSettings, build_client, fetch_json
 from worker.bootstrap import ConfiguredServices
@@ -70,7 +71,10 @@ class Demo:
         )
         self._console.rule(f"[bold]commander demo --scenario {self._scenario}")
         self._console.print(self._plot.story)
-        async with EmbeddedStack(plan) as stack, build_client(HttpSettings()) as http:
+        async with (
+            EmbeddedStack(plan) as stack,
+            guarded(build_client(HttpSettings()), Egress({"the demo": [stack.mock_url]})) as http,
+        ):
             say(self._console, "Temporal Web UI", stack.temporal.ui_url)
             say(self._console, "Mock service", f"{stack.mock_url}/ui")
             snapshot = await self._incident(stack, http)

@@ -23,6 +23,7 @@ from incident.errors import ConfigurationError, PermanentError
 from incident.evidence import Evidence, Metric, SourceReport, SourceState
 from incident.services import GitHubEndpoint, ServiceRegistry
 from incident.services import Service as RegisteredService
+from integrations.egress import Egress, guarded
 from integrations.files import read_policies, read_registry
 from integrations.github import Checked, GitHub, GitHubDeployments, inspect_deployments, inspect_rollback
 from integrations.http import build_client
@@ -30,7 +31,7 @@ from integrations.pagerduty import PagerDutySettings
 from integrations.slack import SlackSettings
 from integrations.store import SqlStore
 from integrations.temporal import connect
-from worker.bootstrap import ConfiguredServices, build_ports
+from worker.bootstrap import ConfiguredServices, build_ports, destinations
 from worker.settings import Settings
 from workflows.names import SEARCH_ATTRIBUTES, TASK_QUEUE
 
@@ -82,7 +83,7 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         raise PermanentError(
             str(settings.services_file), f"no service {only!r}; known: {', '.join(sorted(set(registry.names)))}"
         )
-    async with build_client(settings.http) as http:
+    async with guarded(build_client(settings.http), destinations(settings, registry)) as http:
         try:
             services = ConfiguredServices(registry, http, settings.github)
         except ConfigurationError as error:
@@ -117,7 +118,7 @@ async def _on_github(github: GitHub, service: RegisteredService) -> list[Finding
 
 
 async def _gateway(person: PersonSettings) -> list[Finding]:
-    async with build_client(person.http) as http:
+    async with guarded(build_client(person.http), Egress({"COMMANDER__URL": [person.commander.url]})) as http:
         return await examine_gateway(person, http)
 
 

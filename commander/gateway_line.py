@@ -13,6 +13,7 @@ from incident.dossier import Approval, Dossier, Stage
 from incident.errors import PermanentError, TransientError
 from incident.snapshot import Snapshot
 from incident.watching import WatchedService
+from integrations.egress import Egress, guarded
 from integrations.gateway import GatewayClient, Listed, UnreachableError, View, patient
 from integrations.http import build_client
 
@@ -31,7 +32,8 @@ async def gateway_line(settings: PersonSettings) -> AsyncIterator["GatewayLine"]
         ConfigurationError: they name no token, or cannot be used.
     """
     bearer = settings.commander.bearer()
-    async with build_client(patient(settings.http)) as http:
+    only = Egress({"COMMANDER__URL": [settings.commander.url]})
+    async with guarded(build_client(patient(settings.http)), only) as http:
         yield GatewayLine(GatewayClient(http, settings.commander.url, bearer))
 
 

@@ -19,6 +19,7 @@ from typing import Self
 from temporalio.client import Client
 
 from incident.errors import IntegrationError, PermanentError, TransientError
+from integrations.egress import Egress, guarded
 from integrations.http import HttpSettings, build_client, fetch_json
 from integrations.temporal import TemporalSettings, connect, make_current
 from worker.settings import WorkerSettings, child_environment
@@ -257,7 +258,7 @@ def _temporal_command(plan: StackPlan) -> list[str]:
 
 
 async def _answers(url: str) -> bool:
-    async with build_client(HttpSettings()) as client:
+    async with guarded(build_client(HttpSettings()), Egress({"the embedded stack": [url]})) as client:
         try:
             await fetch_json(client, "embedded stack", "GET", url)
         except IntegrationError:

@@ -10,11 +10,12 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 
 from incident.errors import ConfigurationError, IntegrationError
+from integrations.egress import guarded
 from integrations.files import read_registry
 from integrations.http import build_client
 from integrations.telemetry import configure_logging
 from integrations.temporal import connect, leave, runtime_with_metrics
-from worker.bootstrap import build_ports, build_watcher, build_worker
+from worker.bootstrap import build_ports, build_watcher, build_worker, destinations
 from worker.health import build_server
 from worker.settings import Settings, load_settings
 
@@ -44,7 +45,7 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    async with build_client(settings.http) as http:
+    async with guarded(build_client(settings.http), destinations(settings, registry)) as http:
         world = build_ports(settings, registry, http)
         client = await connect(settings.temporal, _runtime(settings))
         server, listening = build_server(lambda: _ready(client), settings.worker.health_bind)

@@ -13,6 +13,7 @@ from openai import APIConnectionError, APIStatusError, APITimeoutError
 
 from incident.errors import IntegrationError, PermanentError, TransientError
 from integrations.http import retry_after
+from integrations.openai.client import ReplyTooLargeError
 
 SYSTEM = "openai"
 NOT_ITS_API = "answered something that is not its API"
@@ -34,7 +35,9 @@ _MACHINE_CODE = re.compile(r"[a-z][a-z_]{1,39}")
 
 
 def from_connection(error: APIConnectionError) -> TransientError:
-    """The error for a connection that was not made, broke off or went silent."""
+    """The error for a connection that was not made, broke off or went silent, or whose reply is too large."""
+    if isinstance(error.__cause__, ReplyTooLargeError):
+        return TransientError(SYSTEM, f"the answer {error.__cause__}")
     if isinstance(error, APITimeoutError):
         return TransientError(SYSTEM, "did not answer in time")
     return TransientError(SYSTEM, "the connection failed or broke off")
