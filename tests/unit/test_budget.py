@@ -13,6 +13,11 @@ from incident.budget import BudgetLimits, ModelCall, Spending, Spent, objections
 from incident.errors import AnalystUnusableError, BudgetSpentError, PermanentError, TransientError
 from incident.policy import parse_policy
 from integrations.openai import OpenAIAnalyst, OpenAISettings, build_client
+from integrations.openai.analyst import MAX_REPAIRS
+from integrations.openai.api import Question, Turn
+from integrations.openai.meter import most_tokens
+from integrations.openai.prompt import INSTRUCTIONS, MAX_ANSWER, MAX_SOURCE
+from integrations.openai.schema import MAX_CHOICE_LENGTH, MAX_CHOICES, decision_schema
 from tests import builders
 from tests.fakes import InMemoryStore
 
@@ -241,3 +246,11 @@ async def test_a_day_is_the_last_24_hours() -> None:
     assert await store.reserve(first, limits) == ()
     assert await store.reserve(soon, limits) != ()
     assert await store.reserve(later, limits) == ()
+
+
+def test_the_defaults_leave_room_for_a_decision_of_the_largest_questions() -> None:
+    ids = [f"log:{number:0{MAX_CHOICE_LENGTH - 4}}" for number in range(MAX_CHOICES)]
+    schema = decision_schema(range(10**6, 10**6 + MAX_CHOICES), ids)
+    turns = [Turn("user", "x" * (sum(MAX_SOURCE.values()) + 5_000)), *[Turn("assistant", "x" * MAX_ANSWER)] * 4]
+    most = most_tokens(Question(INSTRUCTIONS, turns, schema), OpenAISettings())
+    assert (most.input + most.output) * (1 + MAX_REPAIRS) < BudgetLimits().tokens_per_incident
