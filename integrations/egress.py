@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from incident.errors import PermanentError
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_ADDRESSES = ("url", "urls")
 _MAX_HOST = 100
 """Characters of a refused host that are shown."""
 
@@ -73,7 +74,7 @@ def guarded(client: httpx.AsyncClient, egress: Egress) -> httpx.AsyncClient:
 
 
 def addresses(registry: BaseModel) -> tuple[str, ...]:
-    """Every address that the registry of services names: whatever stands under `url`, or under a name that ends so."""
+    """Every address that the registry of services names: what stands under `url` or `urls`, or a name that ends so."""
     return tuple(_addresses(registry.model_dump()))
 
 
@@ -93,7 +94,7 @@ def _addresses(value: object, name: str = "") -> Iterator[str]:
         case list() | tuple():
             for each in value:
                 yield from _addresses(each, name)
-        case str() if name == "url" or name.endswith("_url"):
+        case str() if name.endswith(_ADDRESSES):
             yield value
 
 

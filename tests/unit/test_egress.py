@@ -9,7 +9,7 @@ from typing import TypeGuard
 import httpx
 import httpx2
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from incident.errors import PermanentError, TransientError
 from incident.services import parse_registry
@@ -106,6 +106,21 @@ def test_what_is_no_address_allows_nothing() -> None:
 
 def test_every_endpoint_of_the_registry_is_named_by_it() -> None:
     assert addresses(REGISTRY) == ("http://payment-api.internal:3000", "https://logs.internal/")
+
+
+def test_an_address_is_known_by_its_name_however_deep_it_stands() -> None:
+    class Peer(BaseModel):
+        url: str
+        runbook: str
+
+    class Registry(BaseModel):
+        peers: tuple[Peer, ...]
+        urls: list[str]
+        token_url: str | None = None
+
+    peer = Peer(url="http://a.example", runbook="http://wiki.example")
+    registry = Registry(peers=(peer, peer), urls=["http://b.example", "http://c.example"])
+    assert set(addresses(registry)) == {"http://a.example", "http://b.example", "http://c.example"}
 
 
 @pytest.mark.parametrize(
