@@ -20,7 +20,7 @@ from incident.errors import PermanentError
 from incident.policy import Policy
 from incident.severity import Severity
 from incident.snapshot import Outcome, Snapshot
-from integrations.egress import Egress, guarded
+from integrations.egress import Egress, addresses, guarded
 from integrations.files import read_registry
 from integrations.http import HttpSettings, build_client, fetch_json
 from worker.bootstrap import ConfiguredServices
@@ -73,7 +73,7 @@ class Demo:
         self._console.print(self._plot.story)
         async with (
             EmbeddedStack(plan) as stack,
-            guarded(build_client(HttpSettings()), Egress({"the demo": [stack.mock_url]})) as http,
+            guarded(build_client(HttpSettings()), _places(stack)) as http,
         ):
             say(self._console, "Temporal Web UI", stack.temporal.ui_url)
             say(self._console, "Mock service", f"{stack.mock_url}/ui")
@@ -150,6 +150,11 @@ class Demo:
             self._console.print(f"[bold red]Not as it should be:[/] {'; '.join(differences)}")
         else:
             self._console.print("[bold green]Ended as it should.[/]")
+
+
+def _places(stack: EmbeddedStack) -> Egress:
+    """What the demo asks: the mock service, and whatever else the stack's registry names."""
+    return Egress({"the demo": [stack.mock_url, *addresses(read_registry(stack.services_file))]})
 
 
 async def _activations(http: httpx.AsyncClient, stack: EmbeddedStack) -> int:
