@@ -20,9 +20,9 @@ from incident.errors import PermanentError
 from incident.policy import Policy
 from incident.severity import Severity
 from incident.snapshot import Outcome, Snapshot
-from integrations.egress import Egress, addresses, guarded
+from integrations.egress import Egress, addresses, build_guarded_client
 from integrations.files import read_registry
-from integrations.http import HttpSettings, build_client, fetch_json
+from integrations.http import HttpSettings, fetch_json
 from worker.bootstrap import ConfiguredServices
 from worker.settings import Settings
 from workflows.desk import IncidentDesk
@@ -73,7 +73,7 @@ class Demo:
         self._console.print(self._plot.story)
         async with (
             EmbeddedStack(plan) as stack,
-            guarded(build_client(HttpSettings()), _places(stack)) as http,
+            build_guarded_client(HttpSettings(), _places(stack)) as http,
         ):
             say(self._console, "Temporal Web UI", stack.temporal.ui_url)
             say(self._console, "Mock service", f"{stack.mock_url}/ui")

@@ -23,15 +23,14 @@ from incident.errors import ConfigurationError, PermanentError
 from incident.evidence import Evidence, Metric, SourceReport, SourceState
 from incident.services import GitHubEndpoint, ServiceRegistry
 from incident.services import Service as RegisteredService
-from integrations.egress import Egress, guarded
+from integrations.egress import Egress, build_guarded_client
 from integrations.files import read_policies, read_registry
 from integrations.github import Checked, GitHub, GitHubDeployments, inspect_deployments, inspect_rollback
-from integrations.http import build_client
 from integrations.pagerduty import PagerDutySettings
 from integrations.slack import SlackSettings
 from integrations.store import SqlStore
 from integrations.temporal import connect
-from worker.bootstrap import ConfiguredServices, build_ports, destinations
+from worker.bootstrap import ConfiguredServices, build_ports
 from worker.settings import Settings
 from workflows.names import SEARCH_ATTRIBUTES, TASK_QUEUE
 
@@ -83,7 +82,7 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         raise PermanentError(
             str(settings.services_file), f"no service {only!r}; known: {', '.join(sorted(set(registry.names)))}"
         )
-    async with guarded(build_client(settings.http), destinations(settings, registry)) as http:
+    async with build_guarded_client(settings.http, settings.destinations(registry)) as http:
         try:
             services = ConfiguredServices(registry, http, settings.github)
         except ConfigurationError as error:
@@ -118,7 +117,7 @@ async def _on_github(github: GitHub, service: RegisteredService) -> list[Finding
 
 
 async def _gateway(person: PersonSettings) -> list[Finding]:
-    async with guarded(build_client(person.http), Egress({"COMMANDER__URL": [person.commander.url]})) as http:
+    async with build_guarded_client(person.http, Egress({"COMMANDER__URL": [person.commander.url]})) as http:
         return await examine_gateway(person, http)
 
 

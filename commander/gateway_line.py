@@ -13,9 +13,8 @@ from incident.dossier import Approval, Dossier, Stage
 from incident.errors import PermanentError, TransientError
 from incident.snapshot import Snapshot
 from incident.watching import WatchedService
-from integrations.egress import Egress, guarded
+from integrations.egress import Egress, build_guarded_client
 from integrations.gateway import GatewayClient, Listed, UnreachableError, View, patient
-from integrations.http import build_client
 
 _NEWS = timedelta(seconds=2)
 """How long one question waits for another stage: within a stage, what is new is seen as late as that."""
@@ -33,7 +32,7 @@ async def gateway_line(settings: PersonSettings) -> AsyncIterator["GatewayLine"]
     """
     bearer = settings.commander.bearer()
     only = Egress({"COMMANDER__URL": [settings.commander.url]})
-    async with guarded(build_client(patient(settings.http)), only) as http:
+    async with build_guarded_client(patient(settings.http), only) as http:
         yield GatewayLine(GatewayClient(http, settings.commander.url, bearer))
 
 

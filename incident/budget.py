@@ -27,6 +27,20 @@ class BudgetLimits(Fact):
     cost_per_fleet_and_day: float = Field(default=20.0, ge=0, description="the same, in money")
 
 
+UNBOUNDED = BudgetLimits(
+    calls_per_incident=10**9,
+    tokens_per_incident=10**15,
+    cost_per_incident=1e9,
+    calls_per_service_and_day=10**9,
+    tokens_per_service_and_day=10**15,
+    cost_per_service_and_day=1e9,
+    calls_per_fleet_and_day=10**9,
+    tokens_per_fleet_and_day=10**15,
+    cost_per_fleet_and_day=1e9,
+)
+"""For trials in which the model must decide every time, whatever it takes."""
+
+
 class ModelCall(Fact):
     """One call to a model: at its most until it is settled, and at its most for ever if it never is."""
 

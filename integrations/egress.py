@@ -11,6 +11,7 @@ import httpx
 from pydantic import BaseModel
 
 from incident.errors import PermanentError
+from integrations.http import HttpSettings, build_client
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _ADDRESSES = ("url", "urls")
@@ -67,8 +68,11 @@ class Egress:
         self.check(request.url)
 
 
-def guarded(client: httpx.AsyncClient, egress: Egress) -> httpx.AsyncClient:
-    """`client`, which from now on asks nobody else."""
+def build_guarded_client(
+    settings: HttpSettings, egress: Egress, transport: httpx.AsyncBaseTransport | None = None
+) -> httpx.AsyncClient:
+    """What `build_client` gives, held to `egress`; the caller closes it."""
+    client = build_client(settings, transport)
     client.event_hooks = {"request": [egress.guard]}
     return client
 

@@ -10,12 +10,11 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 
 from incident.errors import ConfigurationError, IntegrationError
-from integrations.egress import guarded
+from integrations.egress import build_guarded_client
 from integrations.files import read_registry
-from integrations.http import build_client
 from integrations.telemetry import configure_logging
 from integrations.temporal import connect, leave, runtime_with_metrics
-from worker.bootstrap import build_ports, build_watcher, build_worker, destinations
+from worker.bootstrap import build_ports, build_watcher, build_worker
 from worker.health import build_server
 from worker.settings import Settings, load_settings
 
@@ -45,7 +44,7 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    async with guarded(build_client(settings.http), destinations(settings, registry)) as http:
+    async with build_guarded_client(settings.http, settings.destinations(registry)) as http:
         world = build_ports(settings, registry, http)
         client = await connect(settings.temporal, _runtime(settings))
         server, listening = build_server(lambda: _ready(client), settings.worker.health_bind)

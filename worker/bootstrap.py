@@ -25,7 +25,6 @@ from incident import ports
 from incident.errors import ConfigurationError
 from incident.rules import RulesAnalyst
 from incident.services import EndpointName, GitHubEndpoint, MockEndpoint, Service, ServiceRegistry
-from integrations import egress
 from integrations.console import ConsoleChat, ConsolePager
 from integrations.github import GitHub, GitHubDeployments, GitHubRollback, GitHubSettings
 from integrations.mock_service import MockPaymentApi
@@ -161,19 +160,6 @@ def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.Asy
         ledger=store,
         stopped="WORKER__STOPPED" if settings.worker.stopped else "",
         closing=(store.close, *((chat.close,) if isinstance(chat, SlackChat) else ())),
-    )
-
-
-def destinations(settings: Settings, registry: ServiceRegistry) -> egress.Egress:
-    """The only hosts that the shared client may ask. The model, Slack's bot and Temporal have clients of their own."""
-    webhook = settings.slack.webhook_url
-    return egress.Egress(
-        {
-            str(settings.services_file): egress.addresses(registry),
-            "GITHUB__API_URL": [settings.github.api_url],
-            "PAGERDUTY__EVENTS_URL": [settings.pagerduty.events_url],
-            "SLACK__WEBHOOK_URL": [webhook.get_secret_value()] if webhook else [],
-        }
     )
 
 

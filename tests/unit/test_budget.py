@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from incident.analysis import Analysis, Case
-from incident.budget import BudgetLimits, ModelCall, Spending, Spent, objections
+from incident.budget import UNBOUNDED, BudgetLimits, ModelCall, Spending, Spent, objections
 from incident.errors import AnalystUnusableError, BudgetSpentError, PermanentError, TransientError
 from incident.policy import parse_policy
 from integrations.openai import OpenAIAnalyst, OpenAISettings, build_client
@@ -254,3 +254,9 @@ def test_the_defaults_leave_room_for_a_decision_of_the_largest_questions() -> No
     turns = [Turn("user", "x" * (sum(MAX_SOURCE.values()) + 5_000)), *[Turn("assistant", "x" * MAX_ANSWER)] * 4]
     most = most_tokens(Question(INSTRUCTIONS, turns, schema), OpenAISettings())
     assert (most.input + most.output) * (1 + MAX_REPAIRS) < BudgetLimits().tokens_per_incident
+
+
+def test_a_trial_without_bounds_is_held_up_by_nothing() -> None:
+    spent_much = Spent(calls=10**6, tokens=10**12, cost=10**12)
+    spending = Spending(incident=spent_much, service=spent_much, fleet=spent_much)
+    assert objections(ASKED, UNBOUNDED, spending) == ()
