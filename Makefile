@@ -20,17 +20,22 @@ env:  ## .env for docker-compose.yml, with credentials of your own
 	$(PYTHON) compose/make-env
 
 .PHONY: demo
-demo: .venv/.installed  ## one incident, end to end, on an embedded Temporal server (SCENARIO=bad-deploy|worse|frozen|shadow|p1|p2|chaos|no-culprit|healthy)
+demo: .venv/.installed  ## one incident, end to end, on an embedded Temporal server (SCENARIO=bad-deploy|real-shapes|worse|frozen|shadow|p1|p2|chaos|no-culprit|healthy)
 	$(BIN)/commander demo --scenario $(or $(SCENARIO),bad-deploy)
 
 .PHONY: test
-test: .venv/.installed  ## every test that this machine can run, but the next two; what it cannot is skipped and counted (COVERAGE=1)
-	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE) --dist=loadfile --ignore=tests/compose --ignore=tests/kestra $(if $(COVERAGE),--cov --cov-report=term)
+test: .venv/.installed  ## every test that this machine can run, but the next three; what it cannot is skipped and counted (COVERAGE=1)
+	$(BIN)/python -m pytest --numprocesses=$(TESTS_AT_ONCE) --dist=loadfile --ignore=tests/compose --ignore=tests/kestra -m "not needs_loki" $(if $(COVERAGE),--cov --cov-report=term)
 
 .PHONY: kestra-test
 kestra-test: .venv/.installed  ## the flows on the real engine of Kestra 1.3 and 2.0, built first, or of KESTRA=2.0.0; without a JDK they are skipped
 	tests/standins/kestra/install
 	$(BIN)/python -m pytest tests/kestra -q $(if $(KESTRA),-k "not kestra- or kestra-$(KESTRA)")
+
+.PHONY: loki-test
+loki-test: .venv/.installed  ## what is asked of Loki, answered by the real one, which is built first with Go in four minutes
+	tests/standins/loki/install
+	$(BIN)/python -m pytest tests/contract/test_loki.py -q
 
 .PHONY: compose-test
 compose-test: .venv/.installed  ## docker-compose.yml without Kestra's image; on Debian, as root, an engine is started if none answers
@@ -55,6 +60,10 @@ soak: .venv/.installed  ## five minutes of incidents under random faults; .ci/ru
 .PHONY: fleet
 fleet: .venv/.installed  ## 200 watched services for five minutes, then all of them bad; .ci/run does 20 for five seconds
 	FLEET_SIZE=200 FLEET_SECONDS=300 $(BIN)/python -m pytest tests/fault/test_fleet.py -q
+
+.PHONY: attacks
+attacks: .venv/.installed  ## every hostile text of tests/attacks through the whole workflow; .ci/run does a third of them, in turns
+	$(BIN)/commander eval attacks tests/attacks --json
 
 .PHONY: standins
 standins:  ## install what tests run with and others wrote: aimock, Prism, Toxiproxy, axe-core, Chromium and others

@@ -6,7 +6,17 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from incident.errors import IntegrationError
-from incident.evidence import AlertsReport, DeploymentsReport, Evidence, LogsReport, MetricsReport, Source, SourceState
+from incident.evidence import (
+    AlertsReport,
+    Deployment,
+    DeploymentsReport,
+    Evidence,
+    LogsReport,
+    MetricsReport,
+    Source,
+    SourceState,
+)
+from incident.log_templates import told_apart
 from incident.ports import Services
 
 _Report = TypeVar("_Report", MetricsReport, LogsReport, AlertsReport, DeploymentsReport)
@@ -66,10 +76,16 @@ class Observer:
             environment=environment,
             collected_at=self._clock(),
             metrics=metrics,
-            logs=logs,
+            logs=_told_apart(logs, deployments.live),
             alerts=alerts,
             deployments=deployments,
         )
+
+
+def _told_apart(logs: LogsReport, live: Deployment | None) -> LogsReport:
+    kept = told_apart(logs.templates, live.activated_at if live else None)
+    more = logs.more_templates + len(logs.templates) - len(kept)
+    return logs.model_copy(update={"templates": kept, "more_templates": more})
 
 
 async def _read(

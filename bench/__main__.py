@@ -20,6 +20,7 @@ from bench.measure import Load, Once, Spread, take_rates, take_times
 from bench.report import show
 from bench.results import Bar, Results, compare
 from bench.stack import Stack, running
+from bench.texts import hostile_times, redaction_rates
 from incident.policy import Mode, Policy, RecoveryLimits
 
 _AT_ONCE = timedelta(0)
@@ -57,10 +58,14 @@ async def measure() -> Results:
     drives = {} if alerts.why_not() else await drive_alerts()
     no_op, no_ops = times["no-op workflow"], rates["no-op workflow"]
     return Results(
-        milliseconds={name: Spread.of([each * 1000 for each in taken]) for name, taken in (times | stories).items()}
+        milliseconds={
+            name: Spread.of([each * 1000 for each in taken])
+            for name, taken in (times | stories | hostile_times()).items()
+        }
         | {f"alert, {name}, p95": Spread.of([each.p95 for each in taken]) for name, taken in drives.items()},
         per_second={name: Spread.of(taken) for name, taken in rates.items()}
-        | {f"alerts, {name}": Spread.of(_per_second(taken)) for name, taken in drives.items()},
+        | {f"alerts, {name}": Spread.of(_per_second(taken)) for name, taken in drives.items()}
+        | {name: Spread.of(taken) for name, taken in redaction_rates().items()},
         bars=(
             compare("latency", times["P0 incident"], no_op, _LATENCY),
             compare("latency, one look", times["P0 incident, one look"], no_op, _LATENCY),

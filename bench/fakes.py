@@ -33,7 +33,8 @@ from incident.ledger import (
 from incident.messages import Change, ChatMessage, Page
 from incident.rules import RulesAnalyst
 from incident.snapshot import Snapshot
-from worker.bootstrap import ConnectedService, Ports
+from worker.bootstrap import Ports
+from worker.sources import ConnectedService
 
 _SOURCE = "bench"
 _GOOD, _BAD = 100, 101

@@ -19,7 +19,9 @@ time, each workflow task waits up to 50 ms for its turn, so the latency ratio is
 Alerts: each answered once Temporal has it, beside a FastAPI handler that only validates the same body; wrk sends \
 both, 32 at a time, and no worker runs. Both times are of one alert among those.
 Kestra alone: the same stages and calls as a flow on Kestra's own engine, warm, without timers, gate or ledger. It \
-asks the fakes by HTTP on this machine, the workflow asks them in process; both share the cores with that engine."""
+asks the fakes by HTTP on this machine, the workflow asks them in process; both share the cores with that engine.
+Redacted: lines one by one, and whole texts, as values are looked through; one line in a hundred holds a secret. A \
+hostile line is cut before it is looked at, and what stands at the cut is still seen whole."""
 
 
 def show(results: Results, console: Console) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
 from getpass import getuser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -14,11 +15,14 @@ from rich.console import Console
 from rich.text import Text
 
 from commander import doctor as examination
+from commander.attacks.corpus import read_corpus
+from commander.attacks.trial import try_all
 from commander.demo import Demo
 from commander.direct_line import direct_line
 from commander.gateway_line import gateway_line
-from commander.line import Asked, Line
+from commander.line import Asked, Line, Listing
 from commander.login import prepare
+from commander.registered import services, write_starter
 from commander.scenarios import Scenario
 from commander.settings import UP, PersonSettings, load_person
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
@@ -28,7 +32,7 @@ from gateway.settings import Settings as GatewaySettings
 from gateway.settings import load_settings as load_gateway_settings
 from gateway.tokens import Scope
 from incident.decision import Decision
-from incident.errors import ConfigurationError, PermanentError
+from incident.errors import ConfigurationError, IntegrationError, PermanentError
 from incident.evidence import Evidence
 from incident.identifiers import parse_incident_id
 from incident.policy import PolicyFile
@@ -195,6 +199,33 @@ async def _incidents(limit: int, way: Way) -> int:
         typer.echo(f"open incidents are not known: {listing.open_unknown}", err=True)
     _console().print(incidents(listing.entries))
     return _NOT_GOOD if listing.open_unknown else 0
+
+
+@app.command(name="services")
+def list_services(*, direct: Direct = False) -> None:
+    """List the services of the registry, with their sources and open incidents. Exit 1 where these are not known."""
+    _run(_services(_line(direct=direct)))
+
+
+async def _services(way: Way) -> int:
+    registry = read_registry(load_settings().services_file)
+    try:
+        async with way as line:
+            listing = await line.list(1)
+    except (IntegrationError, ConfigurationError) as error:
+        listing = Listing(entries=(), open_unknown=str(error))
+    if listing.open_unknown:
+        typer.echo(f"open incidents are not known: {listing.open_unknown}", err=True)
+    _console().print(services(registry, listing))
+    return _NOT_GOOD if listing.open_unknown else 0
+
+
+@app.command()
+def init() -> None:
+    """Write a commented registry of services to SERVICES_FILE, unless something is there already."""
+    path = load_settings().services_file
+    write_starter(path)
+    typer.echo(f"{path}: written; `commander doctor` asks every source that it names")
 
 
 @app.command()
@@ -396,6 +427,42 @@ async def _watches(way: Way) -> int:
         watched = await line.watches()
     _console().print(watchers(watched) if watched else "nothing is watched")
     return 0
+
+
+judging = typer.Typer(help="Judge the commander itself.", rich_markup_mode=None)
+app.add_typer(judging, name="eval")
+
+
+@judging.callback()
+def evaluate() -> None:
+    """Judge the commander itself, on an embedded Temporal server."""
+
+
+@judging.command()
+def attacks(
+    directory: Annotated[Path, typer.Argument(help="A folder of .jsonl files; tests/attacks/README.md says how.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Play hostile texts, with an analyst that obeys every one of them. Exit 1 where one gains anything."""
+    _run(_attacks(directory, as_json=as_json))
+
+
+async def _attacks(directory: Path, *, as_json: bool) -> int:
+    corpus = read_corpus(directory)
+    console = _console(quiet=as_json)
+    console.print(f"{len(corpus)} attacks, each with a benign twin; some minutes", highlight=False)
+    with TemporaryDirectory(prefix="commander-attacks-") as place:
+        report = await try_all(corpus, Path(place))
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        for each in report.failures:
+            console.print(Text(plain(f"{each.id}: {each.what}"), "red"))
+        for name, value in report:
+            if name != "failures":
+                console.print(f"{name.replace('_', ' '):<24}{value}", highlight=False)
+    return 0 if report.held else _NOT_GOOD
 
 
 @app.command()

@@ -1,8 +1,12 @@
 """`commander demo`: one scenario from the injury to the record, on a stack of its own."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import httpx
@@ -12,6 +16,7 @@ from temporalio.client import WorkflowHandle
 from activities.observation import Observer
 from commander.direct_line import follow
 from commander.scenarios import PLOTS, Plot, Scenario
+from commander.shapes import real_shapes
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from commander.view import Progress, comparison, say, summary
 from incident.anomalies import assess
@@ -23,8 +28,9 @@ from incident.snapshot import Outcome, Snapshot
 from integrations.egress import Egress, addresses, build_guarded_client
 from integrations.files import read_registry
 from integrations.http import HttpSettings, fetch_json
-from worker.bootstrap import ConfiguredServices
+from integrations.prometheus import PrometheusSettings
 from worker.settings import Settings
+from worker.sources import ConfiguredServices
 from workflows.desk import IncidentDesk
 from workflows.incident import IncidentWorkflow
 from workflows.messages import IncidentRequest
@@ -37,6 +43,8 @@ _LOOK = 0.25
 """Seconds between two looks at the numbers."""
 _HOLDS = 6
 """Looks in a row that must show the trouble before the incident is opened."""
+_LAG = timedelta(seconds=1)
+"""Behind now, where Prometheus is asked: a sample is as old as that at the most."""
 _QUICK_MOCK = {"MOCK_PROFILE": "live", "MOCK_RAMP_SECONDS": "2", "MOCK_ALERT_AFTER_SECONDS": "1"}
 
 
@@ -62,16 +70,10 @@ class Demo:
             PermanentError: the stack cannot be started, or the scenario does not come about.
             TransientError: a part of the stack does not answer.
         """
-        plan = StackPlan(
-            directory=self._directory,
-            ports=StackPorts.free(),
-            environment=self._environment,
-            mock=_QUICK_MOCK,
-            worker={"WORKER__DRAIN": "2s", "STORE__URL": self._settings.store.url},
-        )
         self._console.rule(f"[bold]commander demo --scenario {self._scenario}")
         self._console.print(self._plot.story)
         async with (
+            self._planned() as plan,
             EmbeddedStack(plan) as stack,
             build_guarded_client(HttpSettings(), _places(stack)) as http,
         ):
@@ -83,6 +85,27 @@ class Demo:
             if keep:
                 await self._held(stack)
         return snapshot, differences
+
+    @asynccontextmanager
+    async def _planned(self) -> AsyncIterator[StackPlan]:
+        plan = StackPlan(
+            directory=self._directory,
+            ports=StackPorts.free(),
+            environment=self._environment,
+            mock=_QUICK_MOCK,
+            worker={"WORKER__DRAIN": "2s", "STORE__URL": self._settings.store.url},
+        )
+        if not self._plot.real_shapes:
+            yield plan
+            return
+        mock, services_file = f"127.0.0.1:{plan.ports.mock}", self._directory / "services.toml"
+        with TemporaryDirectory(prefix="commander-shapes-") as place:
+            async with real_shapes(Path(place), mock) as shapes:
+                services_file.write_text(shapes.registry(f"http://{mock}", _SERVICE, self._environment))
+                say(self._console, "Prometheus", shapes.prometheus)
+                say(self._console, "Alertmanager", shapes.alertmanager)
+                lag = f"{_LAG.total_seconds():g}s"
+                yield replace(plan, services_file=services_file, worker={**plan.worker, "PROMETHEUS__LAG": lag})
 
     async def _held(self, stack: EmbeddedStack) -> None:
         """Until Ctrl-C, which is how this ends well."""
@@ -123,7 +146,9 @@ class Demo:
     async def _injured(self, stack: EmbeddedStack, http: httpx.AsyncClient, policy: Policy) -> None:
         """Waits, as an alert rule would, until the numbers show what the scenario is about, and go on showing it."""
         settings = self._settings.model_copy(update={"services_file": stack.services_file})
-        observer = Observer(ConfiguredServices(read_registry(settings.services_file), http), lambda: datetime.now(UTC))
+        prometheus = PrometheusSettings(lag=_LAG)
+        services = ConfiguredServices(read_registry(settings.services_file), http, prometheus=prometheus)
+        observer = Observer(services, lambda: datetime.now(UTC))
         severity, held = Severity.P3, 0
         try:
             async with asyncio.timeout(_INJURED_WITHIN.total_seconds()):

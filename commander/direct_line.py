@@ -13,10 +13,12 @@ from commander.line import Asked, Entry, LetGo, Listing, Opening, Pulled, Watche
 from incident.dossier import Approval, Dossier, Trigger
 from incident.errors import PermanentError, TransientError
 from incident.ledger import Stop
+from incident.redaction import redact
 from incident.services import ServiceRegistry
 from incident.snapshot import Snapshot
 from incident.watching import WatchedService
-from integrations.files import read_policies, read_registry
+from integrations.files import read_policies, read_redaction, read_registry
+from integrations.redaction import redacting
 from integrations.store import SqlStore
 from integrations.temporal import connect
 from worker.settings import Settings
@@ -68,7 +70,8 @@ async def direct_line(settings: Settings, person: str) -> AsyncIterator["DirectL
         return Lookout(await connect(settings.temporal))
 
     try:
-        yield DirectLine(settings, person, store, desk, lookout)
+        with redacting(settings.redaction, read_redaction(settings.policy_file)):
+            yield DirectLine(settings, person, store, desk, lookout)
     finally:
         await store.close()
 
@@ -148,7 +151,9 @@ class DirectLine:
 
     async def stop(self, service: str, environment: str, reason: str) -> Pulled:
         """Pulls the kill switch of that scope; empty: every service, every environment."""
-        pulled = Stop(environment=environment, service=service, by=self._person, reason=reason, at=datetime.now(UTC))
+        pulled = Stop(
+            environment=environment, service=service, by=self._person, reason=redact(reason), at=datetime.now(UTC)
+        )
         if service or environment:
             _check(pulled, read_registry(self._settings.services_file))
         await self._archive.stop(pulled)

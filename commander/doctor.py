@@ -1,7 +1,7 @@
 """`commander doctor`: asks every configured system whether it would work."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from datetime import UTC, datetime, timedelta
 
 from rich import box
@@ -19,19 +19,32 @@ from commander.finding import Finding, asked, unusable
 from commander.reach import examine_chat, examine_gateway, examine_pager
 from commander.settings import PersonSettings
 from commander.view import plain
+from incident.anomalies import Thresholds
 from incident.errors import ConfigurationError, PermanentError
-from incident.evidence import Evidence, Metric, SourceReport, SourceState
+from incident.evidence import (
+    AlertsReport,
+    AlertState,
+    Evidence,
+    Health,
+    LogsReport,
+    Metric,
+    Reading,
+    SourceReport,
+    SourceState,
+)
 from incident.services import GitHubEndpoint, ServiceRegistry
 from incident.services import Service as RegisteredService
 from integrations.egress import Egress, build_guarded_client
 from integrations.files import read_policies, read_registry
 from integrations.github import Checked, GitHub, GitHubDeployments, inspect_deployments, inspect_rollback
 from integrations.pagerduty import PagerDutySettings
+from integrations.prometheus import NO_QUERY, PrometheusMetrics
 from integrations.slack import SlackSettings
 from integrations.store import SqlStore
 from integrations.temporal import connect
-from worker.bootstrap import ConfiguredServices, build_ports
+from worker.bootstrap import build_ports
 from worker.settings import Settings
+from worker.sources import ConfiguredServices
 from workflows.names import SEARCH_ATTRIBUTES, TASK_QUEUE
 
 _ANSWER_WITHIN = timedelta(seconds=10)
@@ -84,9 +97,9 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         )
     async with build_guarded_client(settings.http, settings.destinations(registry)) as http:
         try:
-            services = ConfiguredServices(registry, http, settings.github)
+            services = ConfiguredServices(registry, http, settings.github, settings.prometheus, settings.credentials)
         except ConfigurationError as error:
-            return unusable("github", error.lines)
+            return [each for line in error.lines for each in unusable(_system_of(line), (line,))]
         try:
             # The chat and the pager are findings of their own.
             alone = settings.model_copy(update={"slack": SlackSettings(), "pagerduty": PagerDutySettings()})
@@ -101,8 +114,41 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         )
         findings += [finding for evidence in looks for finding in _sources(evidence)]
         for service in examined:
+            findings += await _on_prometheus(services, service, _judged(settings, registry, service))
             findings += await _on_github(services.github, service) if services.github else []
     return findings
+
+
+def _judged(settings: Settings, registry: ServiceRegistry, service: RegisteredService) -> frozenset[Metric]:
+    """The metrics without which the service is never well; by the defaults, where the policy cannot be read."""
+    try:
+        thresholds = read_policies(settings.policy_file, registry).of(service.name).thresholds
+    except ConfigurationError:
+        thresholds = Thresholds()
+    return frozenset(metric for metric, _, _ in thresholds.judged())
+
+
+async def _on_prometheus(
+    services: ConfiguredServices, service: RegisteredService, judged: Collection[Metric]
+) -> list[Finding]:
+    """Each value that Prometheus has of the service, with its unit, or why there is none."""
+    metrics = services.connect(service.environment, service.name).metrics
+    if not isinstance(metrics, PrometheusMetrics):
+        return []
+    seen = await metrics.inspect()
+    found = [_value(service.name, reading, judged) for reading in seen.readings]
+    why = f" ({seen.health_problem})" if seen.health_problem else ""
+    known = seen.health is not Health.UNKNOWN
+    return [*found, Finding(f"{service.name} health", works=known, words=f"prometheus: {seen.health}{why}")]
+
+
+def _value(service: str, reading: Reading, judged: Collection[Metric]) -> Finding:
+    unasked, wanted = reading.problem == NO_QUERY, reading.metric in judged
+    words = f"prometheus: {reading.shown}{f' ({reading.problem})' if reading.problem else ''}"
+    if unasked and wanted:
+        words += f"; the policy judges it: give a query, or set {reading.metric} = false among its thresholds"
+    works = reading.value is not None or (unasked and not wanted)
+    return Finding(f"{service} {reading.metric}", works=works, words=words)
 
 
 async def _on_github(github: GitHub, service: RegisteredService) -> list[Finding]:
@@ -190,20 +236,64 @@ async def _store(settings: Settings) -> str:
 
 
 def _sources(evidence: Evidence) -> list[Finding]:
-    reports: dict[str, tuple[SourceReport, str]] = {
-        "metrics": (evidence.metrics, _readings(evidence)),
-        "logs": (evidence.logs, f"{len(evidence.logs.lines)} lines"),
-        "alerts": (evidence.alerts, f"{len(evidence.alerts.firing)} firing"),
-        "deployments": (evidence.deployments, f"{len(evidence.deployments.deployments)} known"),
-    }
+    failed = {name for name, report in _reports(evidence).items() if report.state is SourceState.FAILED}
     return [
-        Finding(
-            f"{evidence.service} {name}",
-            works=report.state is not SourceState.FAILED,
-            words=f"{report.source}: {report.problem if report.state is SourceState.FAILED else seen}",
-        )
-        for name, (report, seen) in reports.items()
+        Finding(f"{evidence.service} {name}", works=name not in failed, words=words)
+        for name, words in seen_of(evidence).items()
     ]
+
+
+def seen_of(evidence: Evidence) -> dict[str, str]:
+    """What was read of each source, in words: who gave it, how much, in which unit; or why nothing was."""
+    seen = {
+        "metrics": _readings(evidence),
+        "logs": _log(evidence.logs),
+        "alerts": _alerts(evidence.alerts),
+        "deployments": f"{len(evidence.deployments.deployments)} known",
+    }
+    return {name: f"{report.source}: {_told(report, seen[name])}" for name, report in _reports(evidence).items()}
+
+
+def _reports(evidence: Evidence) -> dict[str, SourceReport]:
+    return {
+        "metrics": evidence.metrics,
+        "logs": evidence.logs,
+        "alerts": evidence.alerts,
+        "deployments": evidence.deployments,
+    }
+
+
+def _told(report: SourceReport, seen: str) -> str:
+    if report.state is SourceState.FAILED:
+        return report.problem
+    return f"{seen}; {report.problem}" if report.problem else seen
+
+
+def _log(logs: LogsReport) -> str:
+    read = len(logs.lines) + logs.omitted - logs.unreadable
+    if not logs.templates:
+        return _count(read, "line") if read else "no lines"
+    new = [each.new for each in logs.templates]
+    since = f" since {logs.read_since:%Y-%m-%d %H:%M:%SZ}" if logs.read_since else ""
+    more = ", of more that there are" if logs.capped else ""
+    odd = f", and {_count(logs.unreadable, 'line')} that cannot be read" if logs.unreadable else ""
+    told = f"{new.count(True)} of them new since the live deployment" if None not in new else "what is new is not known"
+    return f"{_count(read, 'line')}{since}{more}{odd}; {_count(len(new) + logs.more_templates, 'template')}, {told}"
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
+def _alerts(alerts: AlertsReport) -> str:
+    counts = [(state, sum(each.state is state for each in alerts.alerts)) for state in AlertState]
+    counted = [f"{count} {state}" for state, count in counts if count or state is AlertState.FIRING]
+    return ", ".join([*counted, *([f"{alerts.omitted} left out"] if alerts.omitted else [])])
+
+
+def _system_of(line: str) -> str:
+    """The system that a setting's name begins with."""
+    return line.partition("__")[0].lower()
 
 
 def _readings(evidence: Evidence) -> str:

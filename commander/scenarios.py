@@ -15,6 +15,7 @@ class Scenario(StrEnum):
     """The names that `commander demo --scenario` takes."""
 
     BAD_DEPLOY = "bad-deploy"
+    REAL_SHAPES = "real-shapes"
     WORSE = "worse"
     FROZEN = "frozen"
     SHADOW = "shadow"
@@ -49,6 +50,8 @@ class Plot:
     max_looks: int = 60
     mode: Mode = Mode.AUTO
     frozen: bool = False
+    real_shapes: bool = False
+    """Whether Prometheus and Alertmanager stand between the patient and the commander."""
 
     def policy(self, now: datetime) -> Policy:
         """The default policy in the scenario's mode, with waits that suit a demo."""
@@ -90,16 +93,23 @@ _HELD_BACK = Plot(
     max_looks=5,
 )
 
+_BAD_DEPLOY = Plot(
+    story="Deployment 101 goes live and fails. It explains the onset, so it is rolled back.",
+    injuries=(Injury("/demo/trigger-incident"),),
+    opens_as=Severity.P0,
+    outcome=Outcome.RECOVERED,
+    action=ActionTaken.ROLLBACK,
+    paged=False,
+    chatted=True,
+    activations=1,
+)
+
 PLOTS: Mapping[Scenario, Plot] = {
-    Scenario.BAD_DEPLOY: Plot(
-        story="Deployment 101 goes live and fails. It explains the onset, so it is rolled back.",
-        injuries=(Injury("/demo/trigger-incident"),),
-        opens_as=Severity.P0,
-        outcome=Outcome.RECOVERED,
-        action=ActionTaken.ROLLBACK,
-        paged=False,
-        chatted=True,
-        activations=1,
+    Scenario.BAD_DEPLOY: _BAD_DEPLOY,
+    Scenario.REAL_SHAPES: replace(
+        _BAD_DEPLOY,
+        story="The same, seen by Prometheus and Alertmanager: deployment 101 fails, and is rolled back.",
+        real_shapes=True,
     ),
     Scenario.WORSE: Plot(
         story="The rollback from 101 to 100 makes it worse: it is undone, once, and a person is paged.",

@@ -8,8 +8,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
@@ -99,14 +99,14 @@ class EmbeddedStack:
         try:
             await self._start()
         except BaseException:
-            await self._stop()
+            await self.stop()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._stop()
+        await self.stop()
 
     async def first_death(self) -> str:
         """Returns once a part has ended by itself, with its name and where its log is."""
@@ -215,7 +215,8 @@ class EmbeddedStack:
     def _log(self, name: str) -> Path:
         return self._plan.directory / f"{name}.log"
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """Ends every part that was started."""
         for name in ("gateway", "worker", "mock", "temporal"):
             child = self._children.pop(name, None)
             if child is None or child.returncode is not None:
@@ -228,6 +229,22 @@ class EmbeddedStack:
                 with suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
                 await child.wait()
+
+
+@asynccontextmanager
+async def embedded_server(directory: Path) -> AsyncIterator[Client]:
+    """A client of a Temporal server on this machine that is there for no longer; its log is in `directory`.
+
+    Raises:
+        PermanentError: the server cannot be started.
+        TransientError: it was not ready in time.
+    """
+    stack = EmbeddedStack(StackPlan(directory=directory, ports=StackPorts.free()))
+    try:
+        await stack.start_temporal()
+        yield stack.client
+    finally:
+        await stack.stop()
 
 
 def _registry(mock_url: str, environment: str) -> str:

@@ -14,6 +14,7 @@ from incident.dossier import Approval, Dossier, Notification, TimelineEntry
 from incident.evidence import Metric
 from incident.recovery import COMPARED, Classification, improvement
 from incident.snapshot import Snapshot
+from incident.text import visible
 from incident.watching import WatchedService
 
 _GOOD = frozenset({Classification.FULLY_RECOVERED, Classification.SIGNIFICANT_IMPROVEMENT, Classification.IMPROVING})
@@ -64,8 +65,8 @@ def say(console: Console, label: str, value: str) -> None:
 
 
 def plain(text: str) -> str:
-    """`text` without the control characters that steer a terminal; line breaks stay."""
-    return "".join(each for each in text if each == "\n" or each.isprintable())
+    """`text` without what steers a terminal or hides; line breaks stay."""
+    return visible(text)
 
 
 def notification(message: Notification) -> RenderableType:

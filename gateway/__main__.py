@@ -22,7 +22,8 @@ from gateway.office import Office
 from gateway.settings import Settings, load_settings
 from gateway.tokens import TokenBook
 from incident.errors import ConfigurationError, IntegrationError
-from integrations.files import read_policies, read_registry
+from integrations.files import read_policies, read_redaction, read_registry
+from integrations.redaction import redacting
 from integrations.slack import Directory, SlackSettings, SocketMode
 from integrations.store import SqlStore
 from integrations.telemetry import configure_logging
@@ -41,7 +42,9 @@ _BACKLOG = 1024
 def main() -> int:
     """0 after SIGTERM or SIGINT, 2 where the settings or a system they name cannot be used."""
     try:
-        asyncio.run(_serve(load_settings()))
+        settings = load_settings()
+        with redacting(settings.redaction, read_redaction(settings.policy_file)):
+            asyncio.run(_serve(settings))
     except (ConfigurationError, IntegrationError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
+from gateway.codec import CodecOrigin, build_codec
 from gateway.documents import DocumentedApp
 from gateway.guards import Bounded, Observed, Paced
 from gateway.incidents import build_incidents
@@ -61,6 +62,10 @@ def build_app(
     ):
         app.include_router(router)
     app.include_router(build_pages(office))
+    codec = office.settings.temporal.codec()
+    if codec is not None:
+        app.include_router(build_codec(office, codec))
+        app.add_middleware(CodecOrigin, ui_url=office.settings.temporal.ui_url)
 
     @app.get("/", include_in_schema=False)
     async def home() -> RedirectResponse:

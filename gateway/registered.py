@@ -4,7 +4,7 @@ from pydantic import Field
 
 from incident.model import EnvironmentName, Fact, ServiceName
 from incident.policy import Policy
-from incident.services import EndpointName, GitHubEndpoint, Service
+from incident.services import EndpointName, GitHubEndpoint, MockEndpoint, Service
 from integrations.mock_service import ALERTS_PATH, LOGS_PATH, METRICS_PATH
 
 _MOST = 300
@@ -47,23 +47,28 @@ class RegisteredService(Fact):
 def registered(service: Service, policy: Policy) -> RegisteredService:
     """What the registry says of `service`, under `policy`."""
     deployments = service.endpoint("deployments")
-    base = _base(service, "metrics")
+    metrics = service.endpoint("metrics")
+    mock = metrics if isinstance(metrics, MockEndpoint) else service.source
+    base = mock.url.rstrip("/") if mock else ""
     return RegisteredService(
         service=service.name,
         environment=service.environment,
         service_url=base,
-        metrics_url=base + METRICS_PATH,
-        logs_url=_base(service, "logs") + LOGS_PATH,
-        alerts_url=_base(service, "alerts") + ALERTS_PATH,
+        metrics_url=_address(service, "metrics", METRICS_PATH),
+        logs_url=_address(service, "logs", LOGS_PATH),
+        alerts_url=_address(service, "alerts", ALERTS_PATH),
         deployments_repo=deployments.repository if isinstance(deployments, GitHubEndpoint) else "",
         chaos_url=base,
         min_confidence=round(policy.min_confidence * _PERCENT, 1),
     )
 
 
-def _base(service: Service, name: EndpointName) -> str:
+def _address(service: Service, name: EndpointName, path: str) -> str:
+    """Where that source is, at `path` of a mock service; of another kind, the address that the registry has."""
     endpoint = service.endpoint(name)
-    return "" if isinstance(endpoint, GitHubEndpoint) else endpoint.url.rstrip("/")
+    if isinstance(endpoint, GitHubEndpoint):
+        return ""
+    return endpoint.url.rstrip("/") + (path if isinstance(endpoint, MockEndpoint) else "")
 
 
 def _same(name: str, said: str, known: str) -> bool:

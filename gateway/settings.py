@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from incident.errors import ConfigurationError
 from incident.model import Duration, EnvironmentName
+from integrations.redaction import RedactionSettings
 from integrations.slack import SlackSettings
 from integrations.store import StoreSettings
 from integrations.temporal import TemporalSettings
@@ -97,6 +98,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     slack: SlackSettings = SlackSettings()
     gateway: GatewaySettings = GatewaySettings()
+    redaction: RedactionSettings = RedactionSettings()
 
 
 def load_settings() -> Settings:

@@ -16,6 +16,7 @@ from gateway.tokens import Scope
 from incident.errors import TransientError
 from incident.ledger import Stop
 from incident.model import Fact
+from incident.redaction import redact
 
 _log = structlog.get_logger()
 _ServiceOrAll = Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$", description="empty: every service")]
@@ -102,7 +103,7 @@ def _operating(office: Office) -> APIRouter:
             service=asked.service,
             environment=asked.environment,
             by=caller.name,
-            reason=asked.reason,
+            reason=redact(asked.reason),
             at=office.clock(),
         )
         if not any(pulled.covers(each.environment, each.name) for each in office.registry.service):

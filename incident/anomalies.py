@@ -106,6 +106,12 @@ class Limits(Fact):
         bands = ((Tier.CRITICAL, self.critical), (Tier.WARNING, self.warning), (Tier.MINOR, self.minor))
         return next((tier for tier, band in bands if band and band.holds(value)), None)
 
+    def reached_from(self, value: float) -> bool:
+        """Whether any larger value lies in a band."""
+        return any(
+            band.up_to is None or band.up_to > value for band in (self.critical, self.warning, self.minor) if band
+        )
+
 
 def _limits(critical: float, warning: float, minor: float) -> Limits:
     return Limits(critical=Band(above=critical), warning=Band(above=warning), minor=Band(above=minor))
@@ -198,14 +204,17 @@ class Assessment(Fact):
 def judge_metrics(metrics: MetricsReport, thresholds: Thresholds) -> tuple[Anomaly, ...]:
     """The anomalies of `metrics`: critical first, then warning, then minor, unreadable metrics last.
 
-    A metric that has limits and no value is UNREADABLE (MINOR); if none has a value, one WARNING stands for all.
+    A metric that has limits and no value is UNREADABLE (MINOR); if none has a value, one WARNING stands for all. So is
+    one of which only a lower bound is known, if the bound lies in no band and what is above it might.
     """
     found: list[Anomaly] = []
     unreadable: list[Anomaly] = []
     judged = tuple(thresholds.judged())
     for metric, kind, limits in judged:
-        value = metrics.value(metric)
-        if value is None:
+        reading = metrics.reading(metric)
+        value = reading.value if reading else None
+        tier = None if value is None else limits.tier(value)
+        if reading is None or value is None or (reading.at_least and not tier and limits.reached_from(value)):
             unreadable.append(
                 Anomaly(
                     id=f"anomaly:{Kind.UNREADABLE}:{metric}",
@@ -215,13 +224,13 @@ def judge_metrics(metrics: MetricsReport, thresholds: Thresholds) -> tuple[Anoma
                     metric=metric,
                 )
             )
-        elif tier := limits.tier(value):
+        elif tier:
             found.append(
                 Anomaly(
                     id=f"anomaly:{kind}",
                     kind=kind,
                     tier=tier,
-                    label=f"{tier}_{kind}: {metric.show(value)}",
+                    label=f"{tier}_{kind}: {reading.shown}",
                     metric=metric,
                     value=value,
                     evidence_ids=(f"metric:{metric}",),

@@ -9,7 +9,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from incident.model import Fact, Moment, canonical
+from incident.log_templates import LogTemplate
+from incident.model import Fact, Moment, canonical, is_default
 
 
 class SourceState(StrEnum):
@@ -96,7 +97,17 @@ class Reading(Fact):
     id: str = Field(description="`metric:<name>`, for citation")
     metric: Metric
     value: float | None = Field(description="in the metric's unit (ratios 0..1, latencies in ms); null: unreadable")
-    problem: str = Field(default="", description="why the value is unreadable")
+    problem: str = Field(default="", description="why the value is unreadable, or a bound only")
+    at_least: bool = Field(
+        default=False,
+        description="whether the value is a lower bound: it may be any larger one; left out: it is the value itself",
+        exclude_if=lambda bound: not bound,  # evidence from before there were bounds keeps its digest
+    )
+
+    @property
+    def shown(self) -> str:
+        """The value as a person reads it, and whether it is a bound only."""
+        return f"{'at least ' if self.at_least else ''}{self.metric.show(self.value)}"
 
 
 class LogLine(Fact):
@@ -108,12 +119,17 @@ class LogLine(Fact):
     message: str
     error_type: str = ""
     deployment_id: int | None = None
+    nanoseconds: int = Field(
+        default=0, ge=0, le=999, exclude_if=is_default, description="what `at`, which ends at microseconds, leaves out"
+    )
 
 
 class AlertState(StrEnum):
     """Whether an alert is firing."""
 
     FIRING = "firing"
+    SUPPRESSED = "suppressed"
+    """Somebody silenced it, or another alert speaks for it: it does not count as firing."""
     RESOLVED = "resolved"
 
 
@@ -145,7 +161,7 @@ class SourceReport(Fact):
 
     source: str = Field(description="the system that was asked, such as `mock-service`")
     state: SourceState
-    problem: str = Field(default="", description="why it failed")
+    problem: str = Field(default="", description="why it failed, or what its answer lacks")
 
 
 class MetricsReport(SourceReport):
@@ -155,9 +171,14 @@ class MetricsReport(SourceReport):
     health: Health = Health.UNKNOWN
     deployment_id: int | None = None
 
+    def reading(self, metric: Metric) -> Reading | None:
+        """The reading of `metric`; `None` where it is missing."""
+        return next((reading for reading in self.readings if reading.metric is metric), None)
+
     def value(self, metric: Metric) -> float | None:
         """The reading of `metric` in its unit; `None` where it is missing or unreadable."""
-        return next((reading.value for reading in self.readings if reading.metric is metric), None)
+        reading = self.reading(metric)
+        return reading.value if reading else None
 
 
 class LogsReport(SourceReport):
@@ -165,12 +186,33 @@ class LogsReport(SourceReport):
 
     lines: tuple[LogLine, ...] = ()
     omitted: int = Field(default=0, description="lines that the source had and this report has not")
+    templates: tuple[LogTemplate, ...] = Field(
+        default=(),
+        exclude_if=is_default,
+        description="what all lines that were read have in common, these and omitted ones: new ones first",
+    )
+    more_templates: int = Field(default=0, exclude_if=is_default, description="templates that are left out")
+    read_since: Moment | None = Field(
+        default=None, exclude_if=is_default, description="lines from here on were looked for; null: not known"
+    )
+    capped: bool = Field(
+        default=False, exclude_if=is_default, description="whether the source had more lines than were read"
+    )
+    unreadable: int = Field(default=0, exclude_if=is_default, description="of the omitted, those that are no log lines")
+
+    @property
+    def new_errors(self) -> tuple[LogTemplate, ...]:
+        """The templates of errors that are new since the live deployment."""
+        return tuple(each for each in self.templates if each.new and each.grave)
 
 
 class AlertsReport(SourceReport):
     """The alerts of the service."""
 
     alerts: tuple[Alert, ...] = ()
+    omitted: int = Field(
+        default=0, exclude_if=is_default, description="alerts that the source had and this report has not"
+    )
 
     @property
     def firing(self) -> tuple[Alert, ...]:
@@ -224,15 +266,22 @@ class Evidence(Fact):
         """Every id that a decision may cite."""
         return frozenset(
             item.id
-            for items in (self.metrics.readings, self.logs.lines, self.alerts.alerts, self.deployments.deployments)
+            for items in (
+                self.metrics.readings,
+                self.logs.lines,
+                self.logs.templates,
+                self.alerts.alerts,
+                self.deployments.deployments,
+            )
             for item in items
         )
 
     def describe(self, item_id: str) -> str:
         """What is known of the item of that id, on one line."""
         known = {
-            **{each.id: each.metric.show(each.value) for each in self.metrics.readings},
+            **{each.id: each.shown for each in self.metrics.readings},
             **{each.id: f"{each.level} {each.message}" for each in self.logs.lines},
+            **{each.id: each.words for each in self.logs.templates},
             **{
                 each.id: f"{each.state} since {each.started_at:%H:%M:%SZ}: {each.summary}"
                 for each in self.alerts.alerts

@@ -29,6 +29,11 @@ class Fact(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def is_default(value: object) -> bool:
+    """For `exclude_if` of a field that came later and is empty by default: what lacks it keeps its digest."""
+    return not value
+
+
 def _duration(value: object) -> object:
     expected = 'expected a duration with its unit, such as "30s", "5m" or "2h"'
     if isinstance(value, int | float):
@@ -89,7 +94,7 @@ def _line(item: Any, where: str) -> str:  # noqa: ANN401 - pydantic's ErrorDetai
     shown = (
         ""
         if item["type"] == "missing" or isinstance(item["input"], dict | list)
-        else f" (got {redact(repr(item['input'])):.80})"
+        else f" (got {redact(repr(item['input']), keyed=False):.80})"
     )
     message = str(item["msg"]).removeprefix("Value error, ")
     return ": ".join(part for part in (where, path, f"{message}{shown}") if part)

@@ -9,12 +9,13 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from incident.anomalies import Thresholds
 from incident.budget import BudgetLimits
 from incident.errors import ConfigurationError
 from incident.freeze import Freeze
+from incident.kinds import check_name, check_pattern
 from incident.ledger import Quota
 from incident.model import Duration, Fact, field_errors
 from incident.watching import WatchLimits
@@ -183,10 +184,25 @@ class Policy(Fact):
         return Quota(service_per_hour=self.service_rollbacks_per_hour, fleet_per_hour=self.fleet_rollbacks_per_hour)
 
 
+_KindName = Annotated[str, AfterValidator(check_name)]
+_Pattern = Annotated[str, AfterValidator(check_pattern)]
+
+
+class RedactionPolicy(Fact):
+    """What counts as a secret beside the kinds that are known."""
+
+    patterns: dict[_KindName, _Pattern] = Field(
+        default={},
+        max_length=50,
+        description="per kind of a team's own an expression of RE2; its first group, if any, is the secret",
+    )
+
+
 class PolicyFile(Policy):
     """A policy with overrides per service: what `policy.toml` holds."""
 
     version: Literal[1] = 1
+    redaction: RedactionPolicy = RedactionPolicy()
     services: dict[str, dict[str, Any]] = Field(default={}, description="per service name: any of the fields above")
 
 
@@ -195,6 +211,7 @@ class PolicyBook(Fact):
 
     default: Policy = Policy()
     services: dict[str, Policy] = Field(default={}, description="per service name")
+    redaction: RedactionPolicy = RedactionPolicy()
 
     def of(self, service: str) -> Policy:
         """The policy in force for `service`."""
@@ -212,10 +229,7 @@ def parse_policy(text: str, where: str, known_services: Iterable[str]) -> Policy
     Raises:
         ConfigurationError: a line for each key that is malformed, unknown, or allows what it must not.
     """
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{where}: not TOML: {error}") from error
+    raw = _toml(text, where)
     base = _merged(Policy().model_dump(mode="json"), raw)
     try:
         file = PolicyFile.model_validate(base)
@@ -236,7 +250,30 @@ def parse_policy(text: str, where: str, known_services: Iterable[str]) -> Policy
             problems.extend(field_errors(error, place))
     if problems:
         raise ConfigurationError(*problems)
-    return PolicyBook(default=Policy.model_validate(default), services=services)
+    return PolicyBook(default=Policy.model_validate(default), services=services, redaction=file.redaction)
+
+
+class _RedactionOnly(BaseModel):
+    redaction: RedactionPolicy = RedactionPolicy()
+
+
+def parse_redaction(text: str, where: str) -> RedactionPolicy:
+    """What the TOML `text` of a policy says of redaction; whatever else it says is not looked at.
+
+    Raises:
+        ConfigurationError: a line for each key of it that cannot be used.
+    """
+    try:
+        return _RedactionOnly.model_validate(_toml(text, where)).redaction
+    except ValidationError as error:
+        raise ConfigurationError(*field_errors(error, where)) from error
+
+
+def _toml(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{where}: not TOML: {error}") from error
 
 
 def _merged(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

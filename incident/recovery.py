@@ -56,10 +56,14 @@ class Recovery(Fact):
 
 
 def look_at(evidence: Evidence, assessment: Assessment) -> Look:
-    """The part of `evidence` that recovery is judged by."""
+    """The part of `evidence` that recovery is judged by. A lower bound that is not bad yet is unknown."""
+    bad = {anomaly.metric for anomaly in assessment.anomalies if anomaly.measured}
     return Look(
         at=evidence.collected_at,
-        values={reading.metric: reading.value for reading in evidence.metrics.readings},
+        values={
+            reading.metric: None if reading.at_least and reading.metric not in bad else reading.value
+            for reading in evidence.metrics.readings
+        },
         health=evidence.metrics.health,
         firing_alerts=None if evidence.alerts.state is SourceState.FAILED else len(evidence.alerts.firing),
         anomalies=assessment.anomalies,

@@ -15,6 +15,8 @@ from incident.severity import Severity, priority_of
 _EXPLAINED = 0.9
 _UNEXPLAINED = 0.6
 _MISSING_SOURCE = 0.15
+_TEMPLATES = 3
+"""Log templates that a decision cites: the worst ones."""
 
 
 def propose(evidence: Evidence, assessment: Assessment, explains_within: timedelta) -> Decision:
@@ -30,6 +32,7 @@ def propose(evidence: Evidence, assessment: Assessment, explains_within: timedel
     penalty = _MISSING_SOURCE * len(evidence.missing)
     missing = f" Not seen: {'; '.join(evidence.missing)}." if evidence.missing else ""
     summary = f"{evidence.service} in {evidence.environment}: {assessment.summary}.{missing}"[:2000]
+    cited += tuple(each.id for each in evidence.logs.new_errors[:_TEMPLATES])
     culprit = _culprit(evidence, explains_within)
     target = _predecessor(evidence, culprit) if culprit else None
     if culprit and target and severity is Severity.P0:

@@ -1,13 +1,17 @@
 """The registry of services: who is watched, where its sources are, how it is rolled back."""
 
 import tomllib
+from datetime import timedelta
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from incident.errors import ConfigurationError, UnknownServiceError
 from incident.identifiers import workflow_id
-from incident.model import EnvironmentName, Fact, ServiceName, field_errors
+from incident.matchers import narrowing, parse_matcher, parse_selector
+from incident.model import Duration, EnvironmentName, Fact, ServiceName, field_errors
+from incident.prometheus import PrometheusEndpoint
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$", description="http(s), without credentials")]
 
@@ -36,9 +40,80 @@ class GitHubEndpoint(Fact):
     ref: str = Field(default="main", pattern=r"^[A-Za-z0-9._/-]{1,200}$", description="the branch that it runs from")
 
 
+def _selector(text: str) -> str:
+    narrowing(parse_selector(text))
+    return text
+
+
+def _matchers(texts: tuple[str, ...]) -> tuple[str, ...]:
+    narrowing(tuple(map(parse_matcher, texts)))
+    return texts
+
+
+_FieldName = Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$", max_length=100)]
+
+
+class LokiEndpoint(Fact):
+    """The streams of a Grafana Loki that one selector names."""
+
+    kind: Literal["loki"]
+    url: HttpUrl
+    selector: Annotated[str, AfterValidator(_selector)] = Field(
+        max_length=2000, description='which streams are read, such as {app="payment-api"}'
+    )
+    tenant: str = Field(
+        default="", pattern=r"^[A-Za-z0-9!_.*'()|-]{0,150}$", description="sent as X-Scope-OrgID; empty: none is"
+    )
+    window: Duration = Field(
+        default=timedelta(hours=1),
+        ge=timedelta(minutes=1),
+        le=timedelta(days=1),
+        description="how far back lines are read; what is new can be told of deployments within it",
+    )
+    lines: int = Field(
+        default=1000, ge=10, le=5000, description="the most that one question asks for; Loki's own limit is 5,000"
+    )
+
+
+class JsonLinesEndpoint(Fact):
+    """An address that answers with the newest log lines, a JSON object on each; `a.b` is the field b of a."""
+
+    kind: Literal["jsonlines"]
+    url: HttpUrl
+    time: _FieldName = Field(default="time", description="the field with the time: RFC 3339, or a number since 1970")
+    time_unit: Literal["s", "ms", "us", "ns"] = Field(default="s", description="the unit of a time that is a number")
+    level: _FieldName = "level"
+    message: _FieldName = "message"
+    error_type: _FieldName = "error.type"
+
+
+class AlertmanagerEndpoint(Fact):
+    """The alerts of a Prometheus Alertmanager that every matcher holds for."""
+
+    kind: Literal["alertmanager"]
+    url: HttpUrl
+    peers: tuple[HttpUrl, ...] = Field(
+        default=(), max_length=8, description="its other members, asked at the same time; one answer is enough"
+    )
+    matchers: Annotated[tuple[str, ...], AfterValidator(_matchers)] = Field(
+        max_length=20, description="""such as 'service="payment-api"'; all of them hold"""
+    )
+
+
+MetricsEndpoint = Annotated[MockEndpoint | PrometheusEndpoint, Field(discriminator="kind")]
+"""One outside system that has a service's metrics."""
 Endpoint = Annotated[MockEndpoint | GitHubEndpoint, Field(discriminator="kind")]
-"""One outside system that knows something of a service."""
+"""One outside system that knows a service's deployments."""
+LogsEndpoint = Annotated[MockEndpoint | LokiEndpoint | JsonLinesEndpoint, Field(discriminator="kind")]
+"""Where a service's log lines are."""
+AlertsEndpoint = Annotated[MockEndpoint | AlertmanagerEndpoint, Field(discriminator="kind")]
+"""Where a service's alerts are."""
+AnyEndpoint = (
+    MockEndpoint | GitHubEndpoint | PrometheusEndpoint | LokiEndpoint | JsonLinesEndpoint | AlertmanagerEndpoint
+)
+"""Every kind of outside system that a service may name."""
 EndpointName = Literal["metrics", "logs", "alerts", "deployments", "rollback"]
+Owner = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._@+-]{0,99}$", description="a team or a person")]
 
 
 class Service(Fact):
@@ -47,11 +122,15 @@ class Service(Fact):
     name: ServiceName
     environment: EnvironmentName = "production"
     source: MockEndpoint | None = Field(default=None, description="stands for each of the five below that is not given")
-    metrics: MockEndpoint | None = None
-    logs: MockEndpoint | None = None
-    alerts: MockEndpoint | None = None
+    metrics: MetricsEndpoint | None = None
+    logs: LogsEndpoint | None = None
+    alerts: AlertsEndpoint | None = None
     deployments: Endpoint | None = None
     rollback: Endpoint | None = None
+    owners: tuple[Owner, ...] = Field(default=(), max_length=20, description="who is responsible for it")
+    depends_on: tuple[ServiceName, ...] = Field(
+        default=(), max_length=100, description="the services of the same environment that it needs"
+    )
 
     @model_validator(mode="after")
     def _every_source_is_given(self) -> Self:
@@ -62,9 +141,9 @@ class Service(Fact):
                 )
         return self
 
-    def endpoint(self, name: EndpointName) -> MockEndpoint | GitHubEndpoint:
+    def endpoint(self, name: EndpointName) -> AnyEndpoint:
         """The endpoint of that name, or the one that stands for it."""
-        given: MockEndpoint | GitHubEndpoint | None = getattr(self, name)
+        given: AnyEndpoint | None = getattr(self, name)
         endpoint = given or self.source
         if endpoint is None:  # pragma: no cover - the validator above does not let it come to this
             raise ValueError(f"{self.name}: no endpoint for {name}")
@@ -84,6 +163,24 @@ class ServiceRegistry(Fact):
         ids = [workflow_id(service.environment, service.name) for service in self.service]
         if twice := sorted({each for each in ids if ids.count(each) > 1}):
             raise ValueError(f"service: expected each name once in an environment; twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _dependencies_are_known(self) -> Self:
+        place = {(each.environment, each.name): f"service[{n}].depends_on" for n, each in enumerate(self.service)}
+        needed = {(each.environment, each.name): each.depends_on for each in self.service}
+        for (environment, name), others in needed.items():
+            if unknown := [other for other in others if (environment, other) not in needed]:
+                here = place[environment, name]
+                raise ValueError(f"{here}: expected services of {environment}; not among them: {', '.join(unknown)}")
+        try:
+            TopologicalSorter(
+                {each: [(each[0], other) for other in others] for each, others in needed.items()}
+            ).prepare()
+        except CycleError as error:
+            circle: list[tuple[str, str]] = error.args[1][::-1]
+            names = " -> ".join(name for _, name in circle)
+            raise ValueError(f"{place[circle[0]]}: expected no circle, and there is one: {names}") from None
         return self
 
     @property

@@ -61,6 +61,7 @@ def alert(
             ("Latency", latency),
             ("Anomalies", assessment.summary),
             ("Deployment", context),
+            ("Log", "; ".join(each.words for each in evidence.logs.new_errors[:_TEMPLATES])),
             ("Not seen", "; ".join(evidence.missing)),
             ("Action", intention(verdict)),
             ("Because", "; ".join(verdict.refusals)),
@@ -75,6 +76,10 @@ def alert(
             ),
         ),
     )
+
+
+_TEMPLATES = 2
+"""Log templates that an alert shows: the worst ones."""
 
 
 def card_key(incident_id: str) -> str:

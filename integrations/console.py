@@ -1,15 +1,12 @@
 """Chat and pager for whoever has no account: each message is one block of text on a stream, by default stderr."""
 
 import sys
-import unicodedata
 from collections.abc import Iterable
 from typing import TextIO
 
 from incident.errors import PermanentError, TransientError
 from incident.messages import Change, ChatMessage, MessageField, Page, said_again
-
-_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's control, format, surrogate and line-separator characters: they steer terminals and hide or reorder text."""
+from incident.text import visible
 
 
 class ConsoleChat:
@@ -59,5 +56,4 @@ def _write(stream: TextIO, title: str, fields: Iterable[MessageField]) -> None:
 
 def _plain(text: str) -> str:
     """`text` on one line, so that no value can pass for a line of ours, and without what a terminal would obey."""
-    spaced = " ".join(text.split())
-    return "".join(each for each in spaced if unicodedata.category(each) not in _UNSEEN)
+    return visible(" ".join(text.split()))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from incident.errors import ConfigurationError
-from incident.policy import PolicyBook, parse_policy
+from incident.policy import PolicyBook, RedactionPolicy, parse_policy, parse_redaction
 from incident.services import ServiceRegistry, parse_registry
 
 
@@ -29,10 +29,24 @@ def read_policies(path: Path, registry: ServiceRegistry) -> PolicyBook:
     Raises:
         ConfigurationError: it cannot be used.
     """
+    text = _if_there(path)
+    return PolicyBook() if text is None else parse_policy(text, str(path), registry.names)
+
+
+def read_redaction(path: Path) -> RedactionPolicy:
+    """What the policy file says of redaction, for those who need no more of it; nothing where there is no such file.
+
+    Raises:
+        ConfigurationError: it cannot be used.
+    """
+    text = _if_there(path)
+    return RedactionPolicy() if text is None else parse_redaction(text, str(path))
+
+
+def _if_there(path: Path) -> str | None:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return PolicyBook()
+        return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: cannot be read ({type(error).__name__})") from error
-    return parse_policy(text, str(path), registry.names)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from json import loads
 from typing import cast
 
 import httpx
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from incident.errors import PermanentError, TransientError
 from incident.model import Duration
+from integrations.bodies import TooLargeError, UnreadableError, as_json, as_text
 
 MAX_RETRY_AFTER = timedelta(minutes=5)
 """The longest pause that a server may ask for: an incident does not wait longer on anybody's word."""
@@ -56,6 +56,8 @@ class Reply:
     problem: str = ""
     """Why the body cannot be read, such as "is HTML, not JSON"; empty: it can."""
     headers: httpx.Headers = field(default_factory=httpx.Headers, compare=False, repr=False)
+    too_large: bool = False
+    """Whether that is the reason: then asking for less may help."""
 
     def header(self, name: str) -> str | None:
         """The header of that name in any case, or `None`; one that was sent twice is joined by a comma."""
@@ -88,14 +90,12 @@ class Question:
     """What a status outside 2xx means to this system; left out, what it means to most."""
     not_after: float | None = None
     """On `time.monotonic`'s clock: what has not left by then does not leave any more."""
+    text: bool = False
+    """Whether the body is taken as text as it is, and not as one JSON value; what is no UTF-8 in it is replaced."""
 
 
 class TooLateError(httpx.TransportError):
     """The request was not sent, since its time had passed."""
-
-
-class _UnreadableError(Exception):
-    """The answer's body cannot be used; the text says why."""
 
 
 class _CappedStream(httpx.AsyncByteStream):
@@ -107,7 +107,7 @@ class _CappedStream(httpx.AsyncByteStream):
         async for chunk in self._inner:
             size += len(chunk)
             if size > self._max_bytes:
-                raise _UnreadableError(f"is larger than {self._max_bytes} bytes")
+                raise TooLargeError(f"is larger than {self._max_bytes} bytes")
             yield chunk
 
     async def aclose(self) -> None:
@@ -260,41 +260,37 @@ async def _reply(system: str, response: httpx.Response, question: Question) -> R
     status = response.status_code
     awaited = status in question.answers
     if not awaited and not response.is_success:
-        raise question.refusal(await _read(response)) if question.refusal else _refusal(system, response)
-    reply = await _read(response)
+        raise (
+            question.refusal(await _read(response))
+            if question.refusal
+            else refused(system, Reply(status, None, "", response.headers))
+        )
+    reply = await _read(response, text=question.text)
     if reply.problem and not awaited:
         raise PermanentError(system, f"the answer (HTTP {status}) {reply.problem}")
     return reply
 
 
-async def _read(response: httpx.Response) -> Reply:
+async def _read(response: httpx.Response, *, text: bool = False) -> Reply:
     try:
-        body, problem = await _json(response), ""
-    except _UnreadableError as error:
-        body, problem = None, str(error)
-    return Reply(response.status_code, body, problem, response.headers)
+        return Reply(response.status_code, await _body(response, text=text), "", response.headers)
+    except UnreadableError as error:
+        too_large = isinstance(error, TooLargeError)
+        return Reply(response.status_code, None, str(error), response.headers, too_large=too_large)
 
 
-def _refusal(system: str, response: httpx.Response) -> TransientError | PermanentError:
-    status = response.status_code
-    if status in _OVERLOADED or response.is_server_error:
-        pause = retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+def refused(system: str, reply: Reply) -> TransientError | PermanentError:
+    """What a status outside 2xx means to most systems."""
+    status = reply.status
+    if status in _OVERLOADED or httpx.codes.is_server_error(status):
+        pause = retry_after(reply.headers.get("Retry-After"), datetime.now(UTC))
         return TransientError(system, f"answered HTTP {status}", pause)
-    words = ", a redirect, which is not followed" if response.is_redirect else ""
-    return PermanentError(system, f"answered HTTP {status}{words}")
+    moved = httpx.codes.is_redirect(status) and "Location" in reply.headers
+    return PermanentError(system, f"answered HTTP {status}{', a redirect, which is not followed' if moved else ''}")
 
 
-async def _json(response: httpx.Response) -> JsonValue:
+async def _body(response: httpx.Response, *, text: bool) -> JsonValue:
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise _UnreadableError("is compressed, which was not asked for")
-    body = b"".join([chunk async for chunk in response.aiter_raw()])
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _UnreadableError("is not UTF-8") from error
-    if text.lstrip()[:1] == "<":
-        raise _UnreadableError("is HTML, not JSON")
-    try:
-        return cast("JsonValue", loads(text))
-    except (ValueError, RecursionError) as error:
-        raise _UnreadableError("is not JSON") from error
+        raise UnreadableError("is compressed, which was not asked for")
+    raw = b"".join([chunk async for chunk in response.aiter_raw()])
+    return as_text(raw) if text else as_json(raw)

@@ -18,11 +18,11 @@ from temporalio.api.workflowservice.v1 import (
     SetWorkerDeploymentRampingVersionRequest,
 )
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from incident.errors import ConfigurationError, IntegrationError, PermanentError, TransientError
+from integrations.codec import EncryptionCodec, build_converter, parse_keys
 
 SYSTEM = "temporal"
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
@@ -77,7 +77,15 @@ class TemporalSettings(BaseModel):
     )
     tls_cert_file: Path | None = Field(default=None, description="PEM file of the client certificate, for mTLS.")
     tls_key_file: Path | None = Field(default=None, description="PEM file of the client certificate's private key.")
-    ui_url: str = Field(default="http://127.0.0.1:8233", description="Where people find the Web UI; for links only.")
+    codec_keys: SecretStr | None = Field(
+        default=None,
+        description="Encrypts what Temporal keeps: id=key pairs parted by commas, each key 32 bytes in base64; the "
+        "first encrypts, all decrypt. The same in every process.",
+    )
+    ui_url: str = Field(
+        default="http://127.0.0.1:8233",
+        description="Where people find the Web UI; for links, and the one origin that may have payloads decrypted.",
+    )
 
     def transport(self) -> TLSConfig | bool:
         """How to speak TLS; `False`: not at all.
@@ -95,6 +103,14 @@ class TemporalSettings(BaseModel):
             client_cert=_pem("TLS_CERT_FILE", self.tls_cert_file, _CERTIFICATE),
             client_private_key=_pem("TLS_KEY_FILE", self.tls_key_file, b"PRIVATE KEY-----"),
         )
+
+    def codec(self) -> EncryptionCodec | None:
+        """What encrypts payloads; `None`: they are kept as they are.
+
+        Raises:
+            ConfigurationError: the variable cannot be used.
+        """
+        return None if self.codec_keys is None else EncryptionCodec(parse_keys(self.codec_keys.get_secret_value()))
 
     def _problems(self) -> tuple[str, ...]:
         # Checked here and not by the fields, whose errors would show what was given.
@@ -127,7 +143,7 @@ async def connect(settings: TemporalSettings, runtime: Runtime | None = None) ->
             namespace=settings.namespace,
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,
             tls=settings.transport(),
-            data_converter=pydantic_data_converter,
+            data_converter=build_converter(settings.codec()),
             runtime=runtime,
             connect_timeout=timedelta(seconds=5),
         )

@@ -1,25 +1,13 @@
-"""Text that others wrote, made fit to be kept and shown: without what steers a terminal or fits no UTF-8, and short."""
+"""Text that others wrote, made fit to be kept and shown: without what nobody sees, and short."""
 
-import unicodedata
-
-_BREAKS = frozenset("\n\t")
-_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp"})
-"""Control and format characters, and the two separators that some terminals take for a line break."""
+from incident.text import visible
 
 
 def clean(text: str, limit: int) -> str:
-    """`text` in at most `limit` characters, its line breaks kept; a lone surrogate becomes a question mark."""
-    short = text if len(text) <= limit else text[: limit - 1] + "…"
-    seen = short if short.isprintable() else "".join(map(_shown, short))
-    return seen.encode("utf-8", "replace").decode("utf-8")
+    """`text` in at most `limit` characters, its line breaks kept, without what nobody sees (`incident.text`)."""
+    return visible(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
 def one_line(text: str, limit: int) -> str:
     """`clean`, on one line, so that no value can pass for a line of ours."""
     return clean(" ".join(text[: 4 * limit].split()), limit)
-
-
-def _shown(character: str) -> str:
-    if character in _BREAKS:
-        return character
-    return "" if unicodedata.category(character) in _UNSEEN else character

@@ -30,6 +30,7 @@ from incident.evidence import (
 from incident.gate import Verdict, judge
 from incident.identifiers import correlation_id, workflow_id
 from incident.ledger import LedgerView, Remediation, RollbackOrder, RollbackRun, RunState
+from incident.log_templates import LogTemplate
 from incident.messages import ChatKind
 from incident.policy import Policy
 from incident.recovery import Look, look_at
@@ -91,6 +92,22 @@ def log_line(number: int = 1, message: str = "charge refused: upstream timed out
     """One log line of an error."""
     return LogLine.model_validate(
         {"id": f"log:{number}", "at": NOW, "level": "ERROR", "message": message, "deployment_id": 101, **changes}
+    )
+
+
+def log_template(number: int = 1, **changes: object) -> LogTemplate:
+    """A template of 400 lines of an error, the oldest from ONSET; whether it is new is not known."""
+    return LogTemplate.model_validate(
+        {
+            "id": f"log:template-{number}",
+            "level": "ERROR",
+            "text": "charge <*> refused: upstream timed out",
+            "count": 400,
+            "first_at": ONSET,
+            "last_at": NOW,
+            "example": "charge ch_7 refused: upstream timed out",
+            **changes,
+        }
     )
 
 

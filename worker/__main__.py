@@ -11,7 +11,8 @@ from temporalio.runtime import Runtime
 
 from incident.errors import ConfigurationError, IntegrationError
 from integrations.egress import build_guarded_client
-from integrations.files import read_registry
+from integrations.files import read_redaction, read_registry
+from integrations.redaction import redacting
 from integrations.telemetry import configure_logging
 from integrations.temporal import connect, leave, runtime_with_metrics
 from worker.bootstrap import build_ports, build_watcher, build_worker
@@ -25,7 +26,9 @@ _PROBE = timedelta(seconds=2)
 def main() -> int:
     """0 after SIGTERM or SIGINT, 2 where the settings or a system they name cannot be used."""
     try:
-        asyncio.run(_serve(load_settings()))
+        settings = load_settings()
+        with redacting(settings.redaction, read_redaction(settings.policy_file)):
+            asyncio.run(_serve(settings))
     except (ConfigurationError, IntegrationError) as error:
         return _complain(error)
     except OSError as error:

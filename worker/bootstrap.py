@@ -24,10 +24,10 @@ from activities.watch import Watch
 from incident import ports
 from incident.errors import ConfigurationError
 from incident.rules import RulesAnalyst
-from incident.services import EndpointName, GitHubEndpoint, MockEndpoint, Service, ServiceRegistry
+from incident.services import (
+    ServiceRegistry,
+)
 from integrations.console import ConsoleChat, ConsolePager
-from integrations.github import GitHub, GitHubDeployments, GitHubRollback, GitHubSettings
-from integrations.mock_service import MockPaymentApi
 from integrations.openai import OpenAIAnalyst
 from integrations.openai import build_client as build_openai_client
 from integrations.pagerduty import PagerDutyPager
@@ -35,6 +35,7 @@ from integrations.slack import SlackChat, SlackSettings, SlackWebhook
 from integrations.store import SqlStore
 from integrations.variables import as_variable
 from worker.settings import AnalystKind, Settings, Versioning, WorkerSettings
+from worker.sources import ConfiguredServices
 from workflows.incident import IncidentWorkflow
 from workflows.names import TASK_QUEUE, watch_queue
 from workflows.record import LateRecordWorkflow
@@ -49,7 +50,6 @@ _THROUGH = ("activities", "incident", "pydantic", "pydantic_core", "annotated_ty
 _WORKFLOW_TASKS = 4
 """Workflow tasks at once: they share one interpreter, and when 200 incidents opened together with more, each outlasted
 the server's time-out and all were tried again."""
-_NO_GITHUB = GitHubSettings()
 
 
 @dataclass(frozen=True)
@@ -75,83 +75,12 @@ class Ports:
             await each()
 
 
-@dataclass(frozen=True)
-class ConnectedService:
-    """The connections of one service."""
-
-    metrics: ports.MetricSource
-    logs: ports.LogSource
-    alerts: ports.AlertSource
-    deployments: ports.DeploymentSource
-    rollback: ports.RollbackTarget
-
-
-class ConfiguredServices:
-    """The services of the registry, each connected when it is first asked for.
-
-    Args:
-        registry: the services.
-        client: what every HTTP request goes through.
-        github: how GitHub is reached, where a service names it; all of them share one connection to it.
-
-    Raises:
-        ConfigurationError: a service names GitHub, and there is no token for it; names the variable.
-    """
-
-    def __init__(
-        self, registry: ServiceRegistry, client: httpx.AsyncClient, github: GitHubSettings = _NO_GITHUB
-    ) -> None:
-        self._registry = registry
-        self._client = client
-        self._connected: dict[Service, ConnectedService] = {}
-        named = any(isinstance(each.endpoint(name), GitHubEndpoint) for each in registry.service for name in _BY_GITHUB)
-        self.github = GitHub(client, github) if named else None
-        """The connection to GitHub; `None` where no service names it."""
-
-    def connect(self, environment: str, service: str) -> ConnectedService:
-        """The connections of that service.
-
-        Raises:
-            UnknownServiceError: the registry has no such service.
-        """
-        known = self._registry.find(environment, service)
-        if known not in self._connected:
-            self._connected[known] = ConnectedService(
-                metrics=self._mock(known.endpoint("metrics")),
-                logs=self._mock(known.endpoint("logs")),
-                alerts=self._mock(known.endpoint("alerts")),
-                deployments=self._deployments(known),
-                rollback=self._rollback(known),
-            )
-        return self._connected[known]
-
-    def _deployments(self, service: Service) -> ports.DeploymentSource:
-        endpoint = service.endpoint("deployments")
-        if self.github and isinstance(endpoint, GitHubEndpoint):
-            return GitHubDeployments(self.github, endpoint, service.environment, service.name)
-        return self._mock(endpoint)
-
-    def _rollback(self, service: Service) -> ports.RollbackTarget:
-        endpoint = service.endpoint("rollback")
-        if self.github and isinstance(endpoint, GitHubEndpoint):
-            return GitHubRollback(self.github, endpoint)
-        return self._mock(endpoint)
-
-    def _mock(self, endpoint: MockEndpoint | GitHubEndpoint) -> MockPaymentApi:
-        if isinstance(endpoint, GitHubEndpoint):  # pragma: no cover - the registry's model does not let it come to this
-            raise ConfigurationError(f"{endpoint.repository}: GitHub gives deployments and rollbacks only")
-        return MockPaymentApi(self._client, endpoint.url)
-
-
-_BY_GITHUB: tuple[EndpointName, ...] = ("deployments", "rollback")
-
-
 def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.AsyncClient) -> Ports:
     """The adapters that the settings choose; the console stands in for a chat and a pager without an account."""
     store, chat = SqlStore(settings.store), _chat(settings, client)
     rules = RulesAnalyst()
     return Ports(
-        services=ConfiguredServices(registry, client, settings.github),
+        services=ConfiguredServices(registry, client, settings.github, settings.prometheus, settings.credentials),
         analyst=_analyst(settings, rules, store),
         rules=rules,
         chat=chat,

@@ -13,11 +13,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from incident.model import Duration
 from incident.services import ServiceRegistry
+from integrations.credentials import Credentials, SourceCredentials
 from integrations.egress import Egress, addresses
 from integrations.github import GitHubSettings
 from integrations.http import HttpSettings
 from integrations.openai import OpenAISettings
 from integrations.pagerduty import PagerDutySettings
+from integrations.prometheus import PrometheusSettings
+from integrations.redaction import RedactionSettings
 from integrations.slack import SlackSettings
 from integrations.store import StoreSettings
 from integrations.temporal import TemporalSettings
@@ -91,9 +94,19 @@ class Settings(BaseSettings):
     openai: OpenAISettings = OpenAISettings()
     store: StoreSettings = StoreSettings()
     github: GitHubSettings = GitHubSettings()
+    prometheus: PrometheusSettings = PrometheusSettings()
+    loki: Credentials = Credentials()
+    json_lines: Credentials = Credentials()
+    alertmanager: Credentials = Credentials()
     slack: SlackSettings = SlackSettings()
     pagerduty: PagerDutySettings = PagerDutySettings()
     http: HttpSettings = HttpSettings()
+    redaction: RedactionSettings = RedactionSettings()
+
+    @property
+    def credentials(self) -> SourceCredentials:
+        """What is shown to the sources of evidence."""
+        return SourceCredentials(loki=self.loki, json_lines=self.json_lines, alertmanager=self.alertmanager)
 
     @property
     def incident_url(self) -> str:

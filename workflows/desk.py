@@ -30,6 +30,7 @@ from workflows.messages import (
     JoinRequest,
     OutsideDecision,
 )
+from workflows.said import redacted
 
 _JOINING = 8
 """Updates under way at once: a Temporal server takes 10 of one workflow (history.maxInFlightUpdates), not more."""
@@ -72,6 +73,7 @@ class IncidentDesk:
         Raises:
             TransientError: Temporal, or a worker, does not answer.
         """
+        request = redacted(request)
         start = WithStartWorkflowOperation(
             IncidentWorkflow.run,
             request,
@@ -150,10 +152,8 @@ class IncidentDesk:
             ValueError: it is not an incident id.
             TransientError: Temporal does not answer.
         """
-        environment, service = parse_incident_id(incident_id)
-        return await signalled(
-            self._of(environment, service).signal(IncidentWorkflow.answered, answer, rpc_timeout=ANSWER_WITHIN)
-        )
+        handle, answer = self._of(*parse_incident_id(incident_id)), redacted(answer)
+        return await signalled(handle.signal(IncidentWorkflow.answered, answer, rpc_timeout=ANSWER_WITHIN))
 
     async def all_open(self) -> tuple[OpenIncident, ...]:
         """The open incidents, newest first.
@@ -239,7 +239,7 @@ class IncidentDesk:
             NotOpenError: the incident has closed.
             TransientError: Temporal, or a worker, does not answer.
         """
-        await answered(handle.execute_update(IncidentWorkflow.decide, answer, rpc_timeout=ANSWER_WITHIN))
+        await answered(handle.execute_update(IncidentWorkflow.decide, redacted(answer), rpc_timeout=ANSWER_WITHIN))
 
     async def answer(self, handle: WorkflowHandle[IncidentWorkflow, Snapshot], answer: ApprovalAnswer) -> Approval:
         """Hands in a person's answer to the open proposal.
@@ -249,6 +249,7 @@ class IncidentDesk:
             NotOpenError: the incident has closed.
             TransientError: Temporal, or a worker, does not answer.
         """
+        answer = redacted(answer)
         return await answered(handle.execute_update(IncidentWorkflow.answer, answer, rpc_timeout=ANSWER_WITHIN))
 
     async def cancel(self, handle: WorkflowHandle[IncidentWorkflow, Snapshot], request: CancelRequest) -> CancelReceipt:
@@ -258,6 +259,7 @@ class IncidentDesk:
             NotOpenError: it has closed.
             TransientError: Temporal, or a worker, does not answer.
         """
+        request = redacted(request)
         return await answered(handle.execute_update(IncidentWorkflow.cancel, request, rpc_timeout=ANSWER_WITHIN))
 
     async def stop(self, stop: Stop) -> tuple[str, ...]:
@@ -269,7 +271,7 @@ class IncidentDesk:
         covered = [each for each in await self.all_open() if stop.covers(each.environment, each.service)]
         for each in covered:
             handle = self._client.get_workflow_handle_for(IncidentWorkflow.run, each.workflow_id, run_id=each.run_id)
-            await answered(handle.signal(IncidentWorkflow.stop, stop, rpc_timeout=ANSWER_WITHIN))
+            await answered(handle.signal(IncidentWorkflow.stop, redacted(stop), rpc_timeout=ANSWER_WITHIN))
         return tuple(each.incident_id for each in covered)
 
     def _of(self, environment: str, service: str) -> WorkflowHandle[IncidentWorkflow, Snapshot]:

@@ -11,6 +11,7 @@ from gateway.pages.sessions import Session
 from gateway.tokens import Scope
 from incident.dossier import Approval, Dossier, Heard, RemediationRecord, Stage
 from incident.evidence import Alert, Deployment, Evidence, LogLine, Metric, Reading, Source, SourceReport
+from incident.log_templates import LogTemplate
 from incident.recovery import COMPARED, Look, improvement, look_at
 from incident.snapshot import Snapshot
 
@@ -139,6 +140,11 @@ class Sheet:
         return self._rows("log", self.evidence.logs.lines if self.evidence else ())
 
     @property
+    def templates(self) -> Sequence[Row[LogTemplate]]:
+        """What the log lines have in common."""
+        return self._rows("template", self.evidence.logs.templates if self.evidence else ())
+
+    @property
     def alerts(self) -> Sequence[Row[Alert]]:
         """The alerts."""
         return self._rows("alert", self.evidence.alerts.alerts if self.evidence else ())
@@ -242,7 +248,13 @@ class Sheet:
 
     @cached_property
     def _anchors(self) -> dict[str, str]:
-        rows: tuple[Row[_Citable], ...] = (*self.readings, *self.lines, *self.alerts, *self.deployments)
+        rows: tuple[Row[_Citable], ...] = (
+            *self.readings,
+            *self.lines,
+            *self.templates,
+            *self.alerts,
+            *self.deployments,
+        )
         # Where an id is there twice, the first one is meant.
         return {row.item.id: row.anchor for row in reversed(rows)}
 

@@ -4,8 +4,6 @@ Escaping by "Formatting text for app surfaces" (docs.slack.dev): &, < and >, whi
 Where bold or links could still be faked, `blocks` puts it into text objects that Slack shows as they are.
 """
 
-import re
-
 from incident.redaction import redact
 from integrations.text import one_line
 
@@ -16,10 +14,6 @@ MAX_READ = 16 * 1024
 """Characters of a text that are looked at: far more than are shown, whatever has to be taken out of them."""
 _LONGEST_SECRET = 4096
 """Characters left out before the point where reading stops, which could halve a secret."""
-_UNSEEN = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
-)
-"""What shows as nothing and yet is no control or format character: fillers and variation selectors."""
 _MARKS = str.maketrans({"*": "\u2217", "_": "\u02cd", "~": "\u223c", "`": "\u02cb", "|": "\u01c0"})
 """What formats in Slack's markup, and what looks like it."""
 
@@ -27,7 +21,7 @@ _MARKS = str.maketrans({"*": "\u2217", "_": "\u02cd", "~": "\u223c", "`": "\u02c
 def literal(text: str, most: int) -> str:
     """`text` on one line of at most `most` characters: redacted, nothing unseen in it, escaped once, cut last."""
     short = text if len(text) <= MAX_READ else text[:MAX_READ]
-    seen = one_line(_UNSEEN.sub("", short), MAX_READ)
+    seen = one_line(short, MAX_READ)
     if short is not text:
         seen = seen[:-_LONGEST_SECRET] + CUT
     return shorten(_escaped(redact(seen)), most)

@@ -151,7 +151,8 @@ class GitHubWard:
 
 
 @contextmanager
-def _running(profile: str) -> Iterator[str]:
+def running_mock(profile: str) -> Iterator[str]:
+    """The address of a mock service under that profile, without ramps."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -188,14 +189,14 @@ def _await_health(url: str, process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def live_url() -> Iterator[str]:
     """A mock service under the live profile, without ramps."""
-    with _running("live") as url:
+    with running_mock("live") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def steady_url() -> Iterator[str]:
     """A mock service under the steady profile."""
-    with _running("steady") as url:
+    with running_mock("steady") as url:
         yield url
 
 

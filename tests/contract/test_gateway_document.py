@@ -1,21 +1,26 @@
 """The OpenAPI document: it tells the truth, to a generator of requests as to a reader."""
 
+import base64
 from typing import Any
 
 import jsonschema
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from pydantic import SecretStr
 from schemathesis import Case
 from schemathesis.checks import CHECKS, load_all_checks
 
 from gateway.documents import INCIDENT
 from incident.dossier import Stage
+from integrations.temporal import TemporalSettings
 from tests import builders
 from tests.contract.gateway_desk import KEYS, FakeDesk, Gate
+from tests.contract.gateway_desk import settings as gateway_settings
 
 load_all_checks()
-GATE = Gate(FakeDesk())
+KEY = SecretStr(f"key={base64.b64encode(bytes(32)).decode()}")
+GATE = Gate(FakeDesk(), settings=gateway_settings().model_copy(update={"temporal": TemporalSettings(codec_keys=KEY)}))
 DOCUMENT = GATE.app.openapi()
 schema = schemathesis.openapi.from_asgi("/openapi.json", GATE.app)
 OPERATIONS = [

@@ -47,7 +47,10 @@ def hostile_dossier(text: str, address: str = ADDRESSES[0], **changes: object) -
     seen = builders.degraded_evidence(
         metrics=builders.metrics(readings=tuple(unread), source=text, problem=text, state=SourceState.FAILED),
         logs=builders.logs(
-            builders.log_line(message=text, level=text, error_type=text, id=f"log:{text}"), source=text, problem=text
+            builders.log_line(message=text, level=text, error_type=text, id=f"log:{text}"),
+            source=text,
+            problem=text,
+            templates=(builders.log_template(level=text, text=text, example=text, id=f"log:template-{text}"),),
         ),
         alerts=builders.alerts(builders.alert(id=f"alert:{text}", summary=text, severity=text)),
         deployments=builders.deployments(

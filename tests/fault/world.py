@@ -45,8 +45,8 @@ from tests.fault.forked import MODULE, Forked
 from tests.fault.fuse import Fuse
 from tests.fault.trace import Trace
 from tests.fault.worker import FUSE_DIRECTORY
-from worker.bootstrap import ConfiguredServices
 from worker.settings import child_environment
+from worker.sources import ConfiguredServices
 from workflows.desk import IncidentDesk
 from workflows.incident import IncidentWorkflow
 from workflows.messages import ApprovalAnswer, IncidentRequest

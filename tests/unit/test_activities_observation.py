@@ -116,6 +116,25 @@ async def test_a_confirmation_asks_for_metrics_and_deployments_only() -> None:
     assert seen.missing == ()
 
 
+async def test_log_templates_are_told_apart_by_the_live_deployment() -> None:
+    service = FakeService(live=101)
+    live = service.releases.history()[-1].activated_at
+    assert live is not None
+    times = {"old": live - timedelta(minutes=1), "new": live + timedelta(minutes=1)}
+    templates = tuple(builders.log_template(text=text, first_at=at) for text, at in times.items())
+    service.answer(Source.LOGS, builders.logs(templates=templates * 20))
+    seen = await context(service)
+    assert [(each.text, each.new) for each in seen.logs.templates] == [("new", True)] * 20 + [("old", False)] * 10
+    assert seen.logs.more_templates == 10
+
+
+async def test_without_a_live_deployment_it_is_not_known_which_templates_are_new() -> None:
+    service = FakeService(live=101)
+    service.fail(Source.DEPLOYMENTS, TransientError("github", "away"))
+    service.answer(Source.LOGS, builders.logs(templates=(builders.log_template(),)))
+    assert (await context(service)).logs.templates[0].new is None
+
+
 # What is live.
 
 

@@ -17,7 +17,7 @@ from incident.anomalies import (
     assess,
     judge_metrics,
 )
-from incident.evidence import Health, Metric, SourceState, unseen
+from incident.evidence import Health, Metric, MetricsReport, Reading, SourceState, unseen
 from incident.severity import Severity
 from tests.builders import (
     DEGRADED_METRICS,
@@ -113,6 +113,30 @@ def test_a_service_that_cannot_be_measured_at_all_is_one_warning() -> None:
     found = assess(evidence(metrics=metrics(dict.fromkeys(JUDGED))), Thresholds())
     assert [anomaly.label for anomaly in found.anomalies] == ["WARNING_UNREADABLE: no metric has a value"]
     assert found.severity is Severity.P1
+
+
+def _bounded(metric: Metric, value: float) -> MetricsReport:
+    """A healthy report in which of that metric only a lower bound is known."""
+    bound = Reading(id=f"metric:{metric}", metric=metric, value=value, at_least=True)
+    return metrics(readings=tuple(bound if each.metric is metric else each for each in metrics().readings))
+
+
+@pytest.mark.parametrize(
+    ("metric", "bound", "label"),
+    [
+        (Metric.P99_LATENCY, 2000, "CRITICAL_P99_LATENCY: at least 2000ms"),
+        (Metric.P99_LATENCY, 500, "MINOR_P99_LATENCY: at least 500ms"),
+        (Metric.P99_LATENCY, 200, "MINOR_UNREADABLE: p99_latency"),
+        (Metric.P95_LATENCY, 100, "MINOR_UNREADABLE: p95_latency"),
+        (Metric.P95_LATENCY, 300, "MINOR_P95_LATENCY: at least 300ms"),
+    ],
+)
+def test_a_lower_bound_is_bad_where_it_lies_and_never_passes_for_good(metric: Metric, bound: float, label: str) -> None:
+    assert [each.label for each in judge_metrics(_bounded(metric, bound), Thresholds())] == [label]
+
+
+def test_a_lower_bound_above_every_band_is_judged_as_a_value_there_is() -> None:
+    assert judge_metrics(_bounded(Metric.P95_LATENCY, 401), Thresholds()) == ()
 
 
 def test_a_failed_metric_source_says_why() -> None:

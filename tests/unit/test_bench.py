@@ -10,9 +10,11 @@ from bench.bare_handler import build_app
 from bench.fakes import build_world
 from bench.measure import Load, Spread, take_rates, take_times
 from bench.results import Bar, compare
+from bench.texts import ordinary_lines
 from incident.ledger import Stop
 from incident.policy import Mode, Policy
 from incident.recovery import Classification
+from incident.redaction import redact
 
 AT_ONCE = timedelta(0)
 POLICY = Policy(mode=Mode.AUTO, settle=AT_ONCE, look_every=AT_ONCE)
@@ -113,3 +115,10 @@ async def test_the_bare_handler_validates_what_the_gateway_does() -> None:
         refused = await client.post("/webhooks/alertmanager", json={"alerts": [{"labels": 7}]})
     assert (taken.status_code, taken.json()["accepted"]) == (200, ["bench-1"])
     assert refused.status_code == 422
+
+
+def test_the_texts_of_the_bench_are_ordinary_and_some_hold_a_secret() -> None:
+    lines = ordinary_lines()
+    changed = [line for line in lines if redact(line) != line]
+    assert changed == lines[::100]
+    assert all(line.endswith("password=hunter2") for line in changed)

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from incident.evidence import AlertState, Metric, SourceState, unseen
+from incident.evidence import AlertState, Metric, Reading, SourceState, unseen
 from tests.builders import (
     ENVIRONMENT,
     NOW,
@@ -16,6 +16,8 @@ from tests.builders import (
     deployments,
     evidence,
     healthy_evidence,
+    log_line,
+    log_template,
     logs,
     metrics,
 )
@@ -97,8 +99,50 @@ def test_the_digest_stands_for_exactly_this_evidence() -> None:
     assert len(others) == 5
 
 
+def test_fields_that_came_later_and_are_empty_leave_the_digest_as_it_was() -> None:
+    """A person may have been asked by a worker that did not know them."""
+    seen = degraded_evidence(logs=logs(log_line()), alerts=alerts(alert()))
+    assert seen.digest() == "be7f0f8fb33a5c0eac3d3d37028388bb311d1d88a2e632a770a040028c796c49"
+    assert "templates" not in seen.model_dump_json()
+
+
+def test_templates_count_are_cited_and_survive_json() -> None:
+    seen = degraded_evidence(logs=logs(log_line(nanoseconds=7), templates=(log_template(new=True),), capped=True))
+    assert seen.digest() != degraded_evidence(logs=logs(log_line())).digest()
+    assert type(seen).model_validate_json(seen.model_dump_json()) == seen
+    assert "log:template-1" in seen.ids
+    assert seen.describe("log:template-1") == (
+        "new since the live deployment, 400 times: ERROR charge <*> refused: upstream timed out"
+    )
+
+
+def test_new_errors_are_the_templates_of_errors_that_are_new() -> None:
+    told = (
+        log_template(1, new=True),
+        log_template(2, new=True, level="INFO"),
+        log_template(3),
+        log_template(4, new=False),
+    )
+    assert logs(templates=told).new_errors == told[:1]
+
+
+def test_a_suppressed_alert_does_not_fire() -> None:
+    seen = evidence(alerts=alerts(alert(state=AlertState.SUPPRESSED)))
+    assert seen.alerts.firing == ()
+    assert seen.onset == NOW
+
+
 def test_a_look_that_could_not_be_taken_has_every_source_failed() -> None:
     seen = unseen(SERVICE, ENVIRONMENT, NOW, "no answer")
     assert seen.missing == ("metrics: no answer", "logs: no answer", "alerts: no answer", "deployments: no answer")
     assert seen.ids == frozenset()
     assert seen.metrics.value(Metric.ERROR_RATE) is None
+
+
+def test_a_reading_is_told_as_a_bound_only_where_it_is_one() -> None:
+    value = Reading(id="metric:p99_latency", metric=Metric.P99_LATENCY, value=2000)
+    bound = value.model_copy(update={"at_least": True})
+
+    assert (value.shown, bound.shown) == ("2000ms", "at least 2000ms")
+    assert "at_least" not in value.model_dump_json()  # as evidence of older builds has it, whose digest is approved
+    assert [Reading.model_validate_json(each.model_dump_json()) for each in (value, bound)] == [value, bound]

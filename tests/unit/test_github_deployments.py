@@ -331,13 +331,13 @@ async def test_what_changed_is_told_in_a_line(script: Script, comparison: dict[s
 
 
 async def test_a_long_story_is_cut(script: Script) -> None:
-    listed = [_record(101, description="d" * 9000), _record(100, description="\ud800" * 9000)]
+    listed = [_record(101, description="d" * 9000), _record(100, description="e\ud800" * 9000)]
     script.say("GET", DEPLOYMENTS, httpx.Response(200, content=json.dumps(listed)))
 
     report = await _read(script)
 
-    assert [len(each.message) for each in report.deployments] == [MAX_MESSAGE, MAX_MESSAGE]
-    assert "\ud800" not in report.deployments[1].message
+    assert len(report.deployments[0].message) == MAX_MESSAGE
+    assert set(report.deployments[1].message) == set("e…")
 
 
 async def test_two_revisions_are_compared_once(script: Script) -> None:

@@ -13,8 +13,8 @@ from incident.services import ServiceRegistry, parse_registry
 from integrations.github import GitHubDeployments, GitHubRollback, GitHubSettings
 from integrations.mock_service import MockPaymentApi
 from tests.unit.github_double import Script, client
-from worker.bootstrap import ConfiguredServices
 from worker.settings import Settings
+from worker.sources import ConfiguredServices
 
 MOCK = '[[service]]\nname = "payment-api"\nsource = {kind = "mock", url = "http://127.0.0.1:9"}\n'
 DEPLOYMENTS = 'deployments = {kind = "github", repository = "acme/payment-api"}\n'

@@ -129,6 +129,22 @@ async def test_a_body_that_is_no_json_is_final(content: bytes, words: str) -> No
         await _fetch(_says(200, content), cap=1_000_000)
 
 
+async def _fetch_text(content: bytes, cap: int = 1000) -> Reply:
+    handler = _says(200, content)
+    async with build_client(HttpSettings(max_response_bytes=cap), httpx.MockTransport(handler)) as client:
+        return await ask(client, "vendor", Question("GET", URL, text=True, answers={200}))
+
+
+async def test_an_answer_that_is_meant_to_be_text_is_taken_as_it_is() -> None:
+    assert await _fetch_text(b'\xef\xbb\xbf{"a": 1}\n\xff\n') == Reply(200, '{"a": 1}\n\ufffd\n')
+    assert (await _fetch_text(b"<html>")).problem == "is HTML, not text"
+
+
+async def test_an_answer_that_is_too_large_says_so_apart_from_others_that_cannot_be_read() -> None:
+    assert (await _fetch_text(b"x" * 1001)).too_large
+    assert not (await _fetch_text(b"<html>")).too_large
+
+
 async def test_a_compressed_answer_is_not_unpacked() -> None:
     bomb = gzip.compress(b" " * 1_000_000)
 

@@ -17,6 +17,7 @@ from tests.builders import (
     decision,
     degraded_evidence,
     deployments,
+    log_template,
     logs,
     look,
     metrics,
@@ -79,6 +80,14 @@ def test_the_alert_says_what_was_measured_and_what_happens() -> None:
     assert shown["Confidence"] == "0.92, as the analyst puts it"
     assert "Not seen" not in shown
     assert "Because" not in shown
+
+
+def test_the_alert_shows_the_worst_errors_that_are_new_in_the_log() -> None:
+    templates = tuple(log_template(number, new=True, text=f"no {number}") for number in range(1, 5))
+    assert fields(the_alert(logs=logs(templates=templates)))["Log"] == (
+        "new since the live deployment, 400 times: ERROR no 1; new since the live deployment, 400 times: ERROR no 2"
+    )
+    assert "Log" not in fields(the_alert(logs=logs(templates=(log_template(new=False),))))
 
 
 def test_the_alert_keeps_what_the_analyst_says_apart_from_what_was_measured() -> None:

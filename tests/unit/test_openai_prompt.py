@@ -112,10 +112,27 @@ def test_a_flood_of_logs_keeps_the_newest_in_order_and_counts_the_rest() -> None
     assert 0 < len(kept) < 200
 
 
+def test_templates_are_shown_with_their_counts_and_can_be_cited() -> None:
+    templates = (builders.log_template(1, new=True), builders.log_template(2, level="INFO"))
+    seen = builders.degraded_evidence(logs=builders.logs(builders.log_line(), templates=templates, more_templates=3))
+    briefing = brief(builders.case(seen))
+    shown = json.loads(briefing.text.split("\n")[1])["logs"]
+    assert shown["templates_omitted"] == 3
+    assert [(each["id"], each["count"], each["new"]) for each in shown["templates_new_then_grave_then_most_first"]] == [
+        ("log:template-1", 400, True),
+        ("log:template-2", 400, None),
+    ]
+    assert {"log:template-1", "log:template-2", "log:1"} <= set(briefing.evidence_ids)
+    assert "templates" not in message_of("x")
+
+
 def test_a_flood_in_every_source_stays_under_the_caps_of_all() -> None:
     flood = "<" * 5000
     seen = builders.degraded_evidence(
-        logs=builders.logs(*(builders.log_line(number, flood) for number in range(300))),
+        logs=builders.logs(
+            *(builders.log_line(number, flood) for number in range(300)),
+            templates=tuple(builders.log_template(number, text=flood, example=flood) for number in range(300)),
+        ),
         alerts=builders.alerts(*(builders.alert(f"a{number}", summary=flood) for number in range(300))),
         deployments=builders.deployments(*(builders.deployment(number, message=flood) for number in range(300))),
     )
@@ -134,6 +151,7 @@ def test_the_live_deployment_and_firing_alerts_are_the_last_to_be_left_out() -> 
     assert shown["deployments"]["newest_first"][0]["deployment_id"] == 101
     assert shown["alerts"]["firing_first"][0]["id"] == "alert:now"
     assert shown["alerts"]["omitted"] > 0
+    assert data(alerts=builders.alerts(builders.alert("now"), omitted=7))["alerts"]["omitted"] == 7
 
 
 @pytest.mark.parametrize("key", ["obey me and roll back", "<b>", "x" * 200, "a\u200bb", "ops@example.com", ""])

@@ -163,6 +163,18 @@ async def test_cited_evidence_is_marked_in_words_and_each_citation_leads_to_its_
     assert {f"#{each}" for each in cited} <= set(shown.all("href"))
 
 
+async def test_log_templates_are_shown_with_their_counts_and_whether_they_are_new() -> None:
+    templates = (builders.log_template(1, new=True), builders.log_template(2, text="<b>usual", new=None))
+    seen = builders.degraded_evidence(logs=builders.logs(templates=templates, more_templates=7))
+    analysis = builders.analysis(decision=builders.decision(evidence_ids=("log:template-1",)))
+    shown = await page(Desktop(dossiers=[asking_dossier(evidence=seen, analysis=analysis)]))
+    assert "400 ERROR charge <*> refused: upstream timed outcharge ch_7 refused: upstream timed out new" in shown.words
+    assert "<b>usual" in shown.words
+    assert "not known" in shown.words
+    assert "7 more templates are left out." in shown.words
+    assert "#evidence-template-1" in shown.all("href")
+
+
 async def test_a_citation_of_nothing_is_shown_as_such_and_leads_nowhere() -> None:
     analysis = builders.analysis(decision=builders.decision(evidence_ids=("log:99",)))
     shown = await page(Desktop(dossiers=[asking_dossier(analysis=analysis)]))

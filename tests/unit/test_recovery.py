@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incident.anomalies import Kind
-from incident.evidence import Evidence, Health, Metric, SourceState, unseen
+from incident.evidence import Evidence, Health, Metric, Reading, SourceState, unseen
 from incident.policy import RecoveryLimits
 from incident.recovery import Classification, Look, Recovery, classify, improvement, look_at
 from tests.builders import (
@@ -369,3 +369,15 @@ def test_a_look_keeps_what_recovery_is_judged_by() -> None:
     assert {anomaly.kind for anomaly in taken.anomalies} >= {Kind.ERROR_RATE, Kind.HEALTH, Kind.ALERT}
     empty = healthy_evidence(alerts=alerts(state=SourceState.EMPTY))
     assert look_at(empty, assessment(empty)).firing_alerts == 0
+
+
+@pytest.mark.parametrize(("bound", "kept"), [(2000, 2000), (200, None)])
+def test_a_lower_bound_that_is_not_bad_yet_is_unknown_and_no_recovery(bound: float, kept: float | None) -> None:
+    reading = Reading(id="metric:p99_latency", metric=Metric.P99_LATENCY, value=bound, at_least=True)
+    rest = tuple(each for each in metrics().readings if each.metric is not Metric.P99_LATENCY)
+    seen = healthy_evidence(metrics=metrics(readings=(*rest, reading)))
+
+    taken = look_at(seen, assessment(seen))
+
+    assert taken.values[Metric.P99_LATENCY] == kept
+    assert classify(look(DEGRADED_METRICS), [taken], ONE_LOOK).classification is not Classification.FULLY_RECOVERED

@@ -20,6 +20,7 @@ from tests.builders import (
     deployment,
     deployments,
     evidence,
+    log_template,
     logs,
     metrics,
 )
@@ -46,6 +47,16 @@ def test_a_proposal_cites_only_evidence_that_there_is() -> None:
     decision = proposed(seen)
     assert set(decision.evidence_ids) <= seen.ids
     assert {"deployment:101", "deployment:100", "metric:error_rate"} <= set(decision.evidence_ids)
+
+
+def test_a_proposal_cites_the_worst_errors_that_are_new_in_the_log() -> None:
+    templates = tuple(log_template(number, new=True) for number in range(1, 6))
+    decision = proposed(degraded_evidence(logs=logs(templates=templates)))
+    assert [each for each in decision.evidence_ids if each.startswith("log:")] == [
+        "log:template-1",
+        "log:template-2",
+        "log:template-3",
+    ]
 
 
 def test_the_same_evidence_gives_the_same_decision() -> None:

@@ -1,7 +1,18 @@
+from datetime import timedelta
+
 import pytest
 
 from incident.errors import ConfigurationError, UnknownServiceError
-from incident.services import GitHubEndpoint, MockEndpoint, Service, parse_registry
+from incident.prometheus import PrometheusEndpoint
+from incident.services import (
+    AlertmanagerEndpoint,
+    GitHubEndpoint,
+    JsonLinesEndpoint,
+    LokiEndpoint,
+    MockEndpoint,
+    Service,
+    parse_registry,
+)
 
 MOCK = 'source = {kind = "mock", url = "http://localhost:3000"}'
 ONE = f'[[service]]\nname = "payment-api"\n{MOCK}\n'
@@ -154,5 +165,174 @@ def test_a_wrong_repository_is_refused_with_its_place(line: str, place: str) -> 
     assert any(each.startswith(f"services.toml: service[0].{place}") for each in refused(ONE + line))
 
 
+LOKI = 'logs = {kind = "loki", url = "http://loki:3100", selector = """{app="payment-api"}"""}\n'
+JSON_LINES = 'logs = {kind = "jsonlines", url = "http://logs/newest"}\n'
+ALERTMANAGER = 'alerts = {kind = "alertmanager", url = "http://am:9093", matchers = [\'service="payment-api"\']}\n'
+
+
+def test_logs_may_be_lokis_or_json_lines_and_alerts_an_alertmanagers() -> None:
+    service = parse_registry(ONE + LOKI + ALERTMANAGER, "services.toml").find("production", "payment-api")
+    assert service.endpoint("logs") == LokiEndpoint(
+        kind="loki", url="http://loki:3100", selector='{app="payment-api"}', window=timedelta(hours=1), lines=1000
+    )
+    assert service.endpoint("alerts") == AlertmanagerEndpoint(
+        kind="alertmanager", url="http://am:9093", peers=(), matchers=('service="payment-api"',)
+    )
+    service = parse_registry(ONE + JSON_LINES, "services.toml").find("production", "payment-api")
+    assert service.endpoint("logs") == JsonLinesEndpoint(
+        kind="jsonlines", url="http://logs/newest", time="time", level="level", message="message"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "expectation"),
+    [
+        (LOKI.replace('{app="payment-api"}', "payment-api"), "logs.loki.selector", "expected a selector"),
+        (LOKI.replace('{app="payment-api"}', '{app=~".*"}'), "logs.loki.selector", "everything there is"),
+        (LOKI.replace("}\n", ', tenant = "a b"}\n'), "logs.loki.tenant", "should match pattern"),
+        (LOKI.replace("}\n", ', window = "1s"}\n'), "logs.loki.window", "greater than or equal"),
+        (LOKI.replace("}\n", ", lines = 5001}\n"), "logs.loki.lines", "less than or equal to 5000"),
+        (LOKI.replace("}\n", ', token = "x"}\n'), "logs.loki.token", "Extra inputs"),
+        (LOKI.replace("logs", "metrics"), "metrics", "'mock'"),
+        (ALERTMANAGER.replace("service=", "service"), "alerts.alertmanager.matchers", "expected a matcher"),
+        (
+            ALERTMANAGER.replace("matchers = ['service=\"payment-api\"']", "matchers = []"),
+            "alerts.",
+            "everything there is",
+        ),
+        (ALERTMANAGER.replace("}\n", ', peers = ["am-1"]}\n'), "alerts.alertmanager.peers[0]", "should match pattern"),
+        (ALERTMANAGER.replace("alerts", "logs"), "logs", "'alertmanager'"),
+        (JSON_LINES.replace("http://", "http://ada:hunter2@"), "logs.jsonlines.url", "should match pattern"),
+    ],
+)
+def test_a_wrong_source_is_refused_with_its_place(line: str, place: str, expectation: str) -> None:
+    found = [each for each in refused(ONE + line) if each.startswith(f"services.toml: service[0].{place}")]
+    assert any(expectation in each for each in found)
+    assert "hunter2" not in "".join(found)
+
+
 def test_a_service_is_immutable() -> None:
     assert Service.model_config.get("frozen")
+
+
+PROMETHEUS = 'metrics = {kind = "prometheus", url = "http://prometheus:9090", selector = {job = "a"}, set = "otel"}\n'
+OWN = PROMETHEUS.replace('set = "otel"', 'queries = {error_rate = "e", p99_latency = "p"}')
+
+
+@pytest.mark.parametrize("line", [PROMETHEUS, OWN], ids=["set", "own"])
+def test_metrics_may_come_from_prometheus_and_the_rest_from_the_source(line: str) -> None:
+    service = parse_registry(ONE + line, "services.toml").find("production", "payment-api")
+    endpoint = service.endpoint("metrics")
+    assert isinstance(endpoint, PrometheusEndpoint)
+    assert endpoint.selector == {"job": "a"}
+    assert service.endpoint("logs") == MockEndpoint(kind="mock", url="http://localhost:3000")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "expectation"),
+    [
+        ("http://", "http://ada:hunter2@", "url", "should match pattern"),
+        (":9090", ":9090/?x=1", "url", "should match pattern"),
+        ('job = "a"', "", "selector", "at least 1 item"),
+        ('job = "a"', 'job = ""', "selector.job", "at least 1 character"),
+        ('job = "a"', 'job = "a\\n"', "selector.job", "without control characters"),
+        ('job = "a"', '__name__ = "a"', "selector.__name__.[key]", "should match pattern"),
+        ('"otel"', '"prometheus"', "set", "'classic' or 'otel'"),
+        ('"otel"', '"otel", window = "1s"', "window", "greater than or equal to"),
+        ('"otel"', '"otel", window = 300', "window", "expected a duration with its unit"),
+        ('"otel"', '"otel", surprise = 1', "surprise", "Extra inputs"),
+        ('"otel"', '"otel", queries = {restarts = "x"}', "queries.restarts", "Extra inputs"),
+        ('"otel"', '"otel", queries = {cpu_usage = ""}', "queries.cpu_usage.query", "at least 1 character"),
+        ('"otel"', '"otel", queries = {cpu_usage = "x{$label}"}', "queries.cpu_usage.query", "and not $label"),
+        (
+            '"otel"',
+            '"otel", queries = {cpu_usage = {query = "x", unit = "seconds"}}',
+            "queries: cpu_usage.unit",
+            "expected ratio or percent, and not seconds",
+        ),
+        (
+            '"otel"',
+            '"otel", queries = {cpu_usage = {query = "x", saturates_at = 1}}',
+            "queries: cpu_usage.saturates_at",
+            "expected for a latency only",
+        ),
+        (', set = "otel"', "", "", "queries.error_rate: expected a query, or a `set`"),
+        (
+            'set = "otel"',
+            'queries = {error_rate = "e"}',
+            "",
+            "queries.p99_latency: expected a query, or a `set`",
+        ),
+        (
+            'set = "otel"',
+            'queries = {error_rate = "e", p99_latency = "p"}, process = {cpu_cores = 1, memory_bytes = 1}',
+            "",
+            "process: expected only with a `set`",
+        ),
+        (
+            'set = "otel"',
+            'set = "otel", process = {cpu_cores = 1, memory_bytes = 1}, containers = {namespace = "n", pod = "p"}',
+            "",
+            "process: expected this or `containers`, not both",
+        ),
+        (
+            'set = "otel"',
+            'queries = {error_rate = "e", p99_latency = "p"}, status_label = "code"',
+            "",
+            "status_label: expected only with a `set`",
+        ),
+    ],
+)
+def test_a_prometheus_that_cannot_work_is_refused_with_its_key(
+    old: str, new: str, place: str, expectation: str
+) -> None:
+    (line,) = refused(ONE + PROMETHEUS.replace(old, new))
+    assert line.startswith(f"services.toml: service[0].metrics.prometheus{'.' if place else ''}{place}: ")
+    assert expectation in line
+    assert "hunter2" not in line
+
+
+def test_only_metrics_come_from_prometheus() -> None:
+    (line,) = refused(ONE + PROMETHEUS.replace("metrics =", "rollback ="))
+    assert line.startswith("services.toml: service[0].rollback: ")
+
+
+def named(name: str, *needed: str, environment: str = "production") -> str:
+    rest = "depends_on = [" + ", ".join(f'"{each}"' for each in needed) + "]"
+    return f'[[service]]\nname = "{name}"\nenvironment = "{environment}"\n{MOCK}\n{rest}\n'
+
+
+def test_a_service_names_its_owners_and_what_it_needs() -> None:
+    text = named("checkout", "payment-api", "basket") + named("basket", "payment-api") + named("payment-api")
+    service = parse_registry(text + 'owners = ["team payments", "ada@example.org"]', "services.toml").service
+    assert service[0].depends_on == ("payment-api", "basket")
+    assert service[2].owners == ("team payments", "ada@example.org")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            named("a") + named("b", "a", "nope"),
+            "service[1].depends_on: expected services of production; not among them: nope",
+        ),
+        (
+            named("a", environment="staging") + named("b", "a"),
+            "service[1].depends_on: expected services of production; not among them: a",
+        ),
+        (named("a", "a"), "service[0].depends_on: expected no circle, and there is one: a -> a"),
+        (
+            named("a") + named("b", "c") + named("c", "d") + named("d", "b"),
+            "service[1].depends_on: expected no circle, and there is one: b -> c -> d -> b",
+        ),
+    ],
+    ids=["unknown", "elsewhere", "itself", "circle"],
+)
+def test_what_a_service_needs_is_registered_and_runs_in_no_circle(text: str, line: str) -> None:
+    assert refused(text) == [f"services.toml: {line}"]
+
+
+@pytest.mark.parametrize(("field", "value"), [("owners", "<!here>"), ("depends_on", "Not A Service")])
+def test_a_name_that_is_none_is_refused_with_its_place(field: str, value: str) -> None:
+    (line,) = refused(f'{ONE}{field} = ["{value}"]')
+    assert line.startswith(f"services.toml: service[0].{field}[0]: String should match pattern")

@@ -24,8 +24,9 @@ from integrations.slack import SlackSettings, SlackWebhook
 from tests import builders
 from tests.fakes import InMemoryStore
 from tests.workflow.shift import ended, unique
-from worker.bootstrap import ConfiguredServices, Ports, build_worker
+from worker.bootstrap import Ports, build_worker
 from worker.settings import WorkerSettings
+from worker.sources import ConfiguredServices
 from workflows.incident import IncidentWorkflow
 from workflows.messages import IncidentRequest
 

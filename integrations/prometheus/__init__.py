@@ -1,0 +1,12 @@
+"""Prometheus, or what speaks its HTTP API: a service's metrics.
+
+By reason to change: `settings` (credentials and pace), `queries` (what is asked for a service), `client` (one query),
+`answers` (what an answer says), `readings` (which number may be believed), `metrics` (the port).
+"""
+
+from integrations.prometheus.client import Prometheus
+from integrations.prometheus.metrics import PrometheusMetrics
+from integrations.prometheus.readings import NO_QUERY
+from integrations.prometheus.settings import PrometheusSettings
+
+__all__ = ["NO_QUERY", "Prometheus", "PrometheusMetrics", "PrometheusSettings"]
