@@ -69,6 +69,7 @@ class Analyze:
 
         Raises:
             AnalystUnusableError: no decision can be made of what the analyst answered.
+            BudgetSpentError: the analyst may not be asked for its cost.
             TransientError: the analyst could not be reached.
         """
         case = Case(
@@ -76,6 +77,7 @@ class Analyze:
             evidence=order.evidence,
             assessment=order.assessment,
             explains_within=order.policy.deployment_explains_within,
+            budget=order.policy.budget,
         )
         analysis = await self._analysts[order.analyst].decide(case)
         if order.because:

@@ -25,8 +25,9 @@ from incident.errors import PermanentError
 from incident.policy import Policy
 from incident.severity import Severity
 from incident.snapshot import Outcome, Snapshot
+from integrations.egress import Egress, addresses, build_guarded_client
 from integrations.files import read_registry
-from integrations.http import HttpSettings, build_client, fetch_json
+from integrations.http import HttpSettings, fetch_json
 from integrations.prometheus import PrometheusSettings
 from worker.settings import Settings
 from worker.sources import ConfiguredServices
@@ -71,7 +72,11 @@ class Demo:
         """
         self._console.rule(f"[bold]commander demo --scenario {self._scenario}")
         self._console.print(self._plot.story)
-        async with self._planned() as plan, EmbeddedStack(plan) as stack, build_client(HttpSettings()) as http:
+        async with (
+            self._planned() as plan,
+            EmbeddedStack(plan) as stack,
+            build_guarded_client(HttpSettings(), _places(stack)) as http,
+        ):
             say(self._console, "Temporal Web UI", stack.temporal.ui_url)
             say(self._console, "Mock service", f"{stack.mock_url}/ui")
             snapshot = await self._incident(stack, http)
@@ -93,6 +98,7 @@ class Demo:
         if not self._plot.real_shapes:
             yield plan
             return
+        self._directory.mkdir(parents=True, exist_ok=True)
         mock, services_file = f"127.0.0.1:{plan.ports.mock}", self._directory / "services.toml"
         with TemporaryDirectory(prefix="commander-shapes-") as place:
             async with real_shapes(Path(place), mock) as shapes:
@@ -170,6 +176,11 @@ class Demo:
             self._console.print(f"[bold red]Not as it should be:[/] {'; '.join(differences)}")
         else:
             self._console.print("[bold green]Ended as it should.[/]")
+
+
+def _places(stack: EmbeddedStack) -> Egress:
+    """What the demo asks: the mock service, and whatever else the stack's registry names."""
+    return Egress({"the demo": [stack.mock_url, *addresses(read_registry(stack.services_file))]})
 
 
 async def _activations(http: httpx.AsyncClient, stack: EmbeddedStack) -> int:

@@ -34,9 +34,9 @@ from incident.evidence import (
 )
 from incident.services import GitHubEndpoint, ServiceRegistry
 from incident.services import Service as RegisteredService
+from integrations.egress import Egress, build_guarded_client
 from integrations.files import read_policies, read_registry
 from integrations.github import Checked, GitHub, GitHubDeployments, inspect_deployments, inspect_rollback
-from integrations.http import build_client
 from integrations.pagerduty import PagerDutySettings
 from integrations.prometheus import NO_QUERY, PrometheusMetrics
 from integrations.slack import SlackSettings
@@ -95,7 +95,7 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         raise PermanentError(
             str(settings.services_file), f"no service {only!r}; known: {', '.join(sorted(set(registry.names)))}"
         )
-    async with build_client(settings.http) as http:
+    async with build_guarded_client(settings.http, settings.destinations(registry)) as http:
         try:
             services = ConfiguredServices(registry, http, settings.github, settings.prometheus, settings.credentials)
         except ConfigurationError as error:
@@ -163,7 +163,7 @@ async def _on_github(github: GitHub, service: RegisteredService) -> list[Finding
 
 
 async def _gateway(person: PersonSettings) -> list[Finding]:
-    async with build_client(person.http) as http:
+    async with build_guarded_client(person.http, Egress({"COMMANDER__URL": [person.commander.url]})) as http:
         return await examine_gateway(person, http)
 
 

@@ -13,8 +13,8 @@ from incident.dossier import Approval, Dossier, Stage
 from incident.errors import PermanentError, TransientError
 from incident.snapshot import Snapshot
 from incident.watching import WatchedService
+from integrations.egress import Egress, build_guarded_client
 from integrations.gateway import GatewayClient, Listed, UnreachableError, View, patient
-from integrations.http import build_client
 
 _NEWS = timedelta(seconds=2)
 """How long one question waits for another stage: within a stage, what is new is seen as late as that."""
@@ -31,7 +31,8 @@ async def gateway_line(settings: PersonSettings) -> AsyncIterator["GatewayLine"]
         ConfigurationError: they name no token, or cannot be used.
     """
     bearer = settings.commander.bearer()
-    async with build_client(patient(settings.http)) as http:
+    only = Egress({"COMMANDER__URL": [settings.commander.url]})
+    async with build_guarded_client(patient(settings.http), only) as http:
         yield GatewayLine(GatewayClient(http, settings.commander.url, bearer))
 
 

@@ -19,7 +19,8 @@ from typing import Self
 from temporalio.client import Client
 
 from incident.errors import IntegrationError, PermanentError, TransientError
-from integrations.http import HttpSettings, build_client, fetch_json
+from integrations.egress import Egress, build_guarded_client
+from integrations.http import HttpSettings, fetch_json
 from integrations.temporal import TemporalSettings, connect, make_current
 from worker.settings import WorkerSettings, child_environment
 from workflows.names import DEPLOYMENT, SEARCH_ATTRIBUTES
@@ -274,7 +275,7 @@ def _temporal_command(plan: StackPlan) -> list[str]:
 
 
 async def _answers(url: str) -> bool:
-    async with build_client(HttpSettings()) as client:
+    async with build_guarded_client(HttpSettings(), Egress({"the embedded stack": [url]})) as client:
         try:
             await fetch_json(client, "embedded stack", "GET", url)
         except IntegrationError:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pydantic import Field
 
 from incident.anomalies import Assessment
+from incident.budget import BudgetLimits
 from incident.decision import Decision
 from incident.evidence import Evidence
 from incident.model import Fact
@@ -19,6 +20,7 @@ class Case(Fact):
     explains_within: timedelta = Field(
         description="how shortly before the onset a deployment must go live to explain it"
     )
+    budget: BudgetLimits = Field(default=BudgetLimits(), description="how much a model may take for it")
 
     @property
     def candidates(self) -> tuple[int, ...]:

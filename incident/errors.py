@@ -56,6 +56,13 @@ class AnalystUnusableError(PermanentError):
     """The analyst answered, and no decision can be made of it: refused, cut off, or invalid after its repairs."""
 
 
+class BudgetSpentError(PermanentError):
+    """A model is not asked: what the policy allows for it is spent, or cannot be counted now."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__("budget", problem)
+
+
 class ConfigurationError(Exception):
     """A file or setting that cannot be used; each line names the place and what was expected there."""
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from incident.anomalies import Thresholds
+from incident.budget import BudgetLimits
 from incident.errors import ConfigurationError
 from incident.freeze import Freeze
 from incident.kinds import check_name, check_pattern
@@ -153,6 +154,7 @@ class Policy(Fact):
     recovery: RecoveryLimits = RecoveryLimits()
     thresholds: Thresholds = Thresholds()
     watch: WatchLimits = WatchLimits()
+    budget: BudgetLimits = BudgetLimits()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from incident.analysis import Analysis, Case
+from incident.budget import BudgetLimits, ModelCall
 from incident.evidence import AlertsReport, DeploymentsReport, LogsReport, MetricsReport
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RollbackOrder, RollbackRun, RunState, Stop
 from incident.messages import Change, ChatMessage, Page
@@ -116,6 +117,7 @@ class Analyst(Protocol):
 
         Raises:
             AnalystUnusableError: no decision can be made of what the analyst answered.
+            BudgetSpentError: it may not be asked for its cost.
         """
         ...
 
@@ -220,4 +222,20 @@ class Ledger(Protocol):
 
     async def stops(self) -> tuple[Stop, ...]:
         """Every kill switch that is pulled, oldest first."""
+        ...
+
+
+class Budget(Protocol):
+    """Counts the calls to models, each before it is sent."""
+
+    async def reserve(self, call: ModelCall, limits: BudgetLimits) -> tuple[str, ...]:
+        """Counts `call` in at its most, unless that is beyond `limits`: then why, in words, and nothing is counted.
+
+        What is spent is summed in the transaction that counts the call in: of any number that ask at once, no more
+        are let through than the limits allow.
+        """
+        ...
+
+    async def settle(self, call_id: str, tokens: int, cost: int) -> None:
+        """Sets what that call took in place of what it might have taken; `cost` in millionths."""
         ...

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import TypeVar
 
 from incident.analysis import Analysis, Case
+from incident.budget import DAY, BudgetLimits, ModelCall, Spending, Spent
+from incident.budget import objections as budget_objections
 from incident.decision import Decision
 from incident.errors import PermanentError, TransientError, UnknownServiceError
 from incident.evidence import (
@@ -409,12 +411,13 @@ class FakePager:
 
 
 class InMemoryStore:
-    """Snapshots and the ledger; `errors` holds, by method name, what that method raises instead of working."""
+    """Snapshots, the ledger and the budget; `errors` holds, by method name, what that raises instead of working."""
 
     def __init__(self, errors: Mapping[str, Exception] | None = None) -> None:
         self.errors = dict(errors or {})
         self.snapshots: dict[str, Snapshot] = {}
         self.remediations: dict[str, Remediation] = {}
+        self.model_calls: dict[str, ModelCall] = {}
         self._stops: dict[tuple[str, str], Stop] = {}
 
     async def save(self, snapshot: Snapshot) -> None:
@@ -513,9 +516,40 @@ class InMemoryStore:
         self._may("stops")
         return tuple(sorted(self._stops.values(), key=lambda each: each.at))
 
+    async def reserve(self, call: ModelCall, limits: BudgetLimits) -> tuple[str, ...]:
+        """Counts `call` in at its most, unless that is beyond `limits`: then why, in words."""
+        self._may("reserve")
+        lately = [each for each in self.model_calls.values() if each.at > call.at - DAY]
+        spending = Spending(
+            incident=_sum(each for each in self.model_calls.values() if each.incident_id == call.incident_id),
+            service=_sum(
+                each for each in lately if (each.environment, each.service) == (call.environment, call.service)
+            ),
+            fleet=_sum(lately),
+        )
+        refused = budget_objections(call, limits, spending)
+        if not refused:
+            self.model_calls[call.call_id] = call
+        return refused
+
+    async def settle(self, call_id: str, tokens: int, cost: int) -> None:
+        """Sets what that call took in place of what it might have taken."""
+        self._may("settle")
+        known = self.model_calls.get(call_id)
+        if known is None:
+            raise PermanentError("store", f"there is no model call {call_id} to settle")
+        self.model_calls[call_id] = known.model_copy(update={"tokens": tokens, "cost": cost})
+
     def _may(self, method: str) -> None:
         if error := self.errors.get(method):
             raise error
+
+
+def _sum(calls: Iterable[ModelCall]) -> Spent:
+    counted = list(calls)
+    return Spent(
+        calls=len(counted), tokens=sum(each.tokens for each in counted), cost=sum(each.cost for each in counted)
+    )
 
 
 def _undoes(entry: Remediation, incident_id: str) -> bool:

@@ -10,8 +10,8 @@ from temporalio.client import Client
 from temporalio.runtime import Runtime
 
 from incident.errors import ConfigurationError, IntegrationError
+from integrations.egress import build_guarded_client
 from integrations.files import read_redaction, read_registry
-from integrations.http import build_client
 from integrations.redaction import redacting
 from integrations.telemetry import configure_logging
 from integrations.temporal import connect, leave, runtime_with_metrics
@@ -47,7 +47,7 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    async with build_client(settings.http) as http:
+    async with build_guarded_client(settings.http, settings.destinations(registry)) as http:
         world = build_ports(settings, registry, http)
         client = await connect(settings.temporal, _runtime(settings))
         server, listening = build_server(lambda: _ready(client), settings.worker.health_bind)

@@ -81,7 +81,7 @@ def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.Asy
     rules = RulesAnalyst()
     return Ports(
         services=ConfiguredServices(registry, client, settings.github, settings.prometheus, settings.credentials),
-        analyst=_analyst(settings, rules),
+        analyst=_analyst(settings, rules, store),
         rules=rules,
         chat=chat,
         pager=_pager(settings, client),
@@ -107,7 +107,7 @@ def _pager(settings: Settings, client: httpx.AsyncClient) -> ports.Pager:
     return PagerDutyPager(client, settings.pagerduty, settings.incident_url)
 
 
-def _analyst(settings: Settings, rules: RulesAnalyst) -> ports.Analyst:
+def _analyst(settings: Settings, rules: RulesAnalyst, budget: ports.Budget) -> ports.Analyst:
     kind = settings.worker.analyst
     if kind is AnalystKind.RULES or (kind is AnalystKind.AUTO and settings.openai.api_key is None):
         return rules
@@ -115,7 +115,7 @@ def _analyst(settings: Settings, rules: RulesAnalyst) -> ports.Analyst:
         client = build_openai_client(settings.openai)
     except ConfigurationError as error:
         raise ConfigurationError(*map(as_variable, error.lines)) from error
-    return OpenAIAnalyst(client, settings.openai)
+    return OpenAIAnalyst(client, settings.openai, budget)
 
 
 def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:

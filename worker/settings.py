@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from incident.model import Duration
+from incident.services import ServiceRegistry
 from integrations.credentials import Credentials, SourceCredentials
+from integrations.egress import Egress, addresses
 from integrations.github import GitHubSettings
 from integrations.http import HttpSettings
 from integrations.openai import OpenAISettings
@@ -110,6 +112,18 @@ class Settings(BaseSettings):
     def incident_url(self) -> str:
         """Where the incidents' pages stand; an incident's id is appended to it. Empty: nowhere."""
         return f"{self.public_url.rstrip('/')}/ui/incidents/" if self.public_url else ""
+
+    def destinations(self, registry: ServiceRegistry) -> Egress:
+        """The only hosts that the shared client may ask. The model, Slack's bot and Temporal have their own clients."""
+        webhook = self.slack.webhook_url
+        return Egress(
+            {
+                str(self.services_file): addresses(registry),
+                "GITHUB__API_URL": [self.github.api_url],
+                "PAGERDUTY__EVENTS_URL": [self.pagerduty.events_url],
+                "SLACK__WEBHOOK_URL": [webhook.get_secret_value()] if webhook else [],
+            }
+        )
 
 
 def load_settings() -> Settings:

@@ -31,6 +31,7 @@ from commander.attacks.world import (
 )
 from commander.stack import embedded_server
 from commander.view import Progress, comparison, summary
+from incident.budget import UNBOUNDED
 from incident.dossier import Trigger
 from incident.model import Fact
 from incident.policy import Mode, Policy, RecoveryLimits
@@ -58,6 +59,7 @@ _POLICY = Policy(
     look_every=timedelta(seconds=0.1),
     max_looks=2,
     recovery=RecoveryLimits(stable_looks=1),
+    budget=UNBOUNDED,
 )
 """As permissive as a policy can be: what holds an attack back is the gate, not a person's patience."""
 _GENUINE = frozenset({Scene.BAD_DEPLOY, Scene.NO_CULPRIT})
@@ -219,7 +221,7 @@ async def _staged(directory: Path) -> AsyncIterator[_Trial]:
         async with embedded_server(directory) as client, build_openai_client(settings, model) as openai:
             world = Ports(
                 services=services,
-                analyst=OpenAIAnalyst(openai, settings),
+                analyst=OpenAIAnalyst(openai, settings, store),
                 rules=RulesAnalyst(),
                 chat=Channel(outbound),
                 pager=OnCall(outbound),

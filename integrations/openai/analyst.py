@@ -8,9 +8,11 @@ from openai import AsyncOpenAI
 from incident.analysis import Analysis, Case, Tokens
 from incident.decision import Decision, InvalidDecisionError, parse_decision_json
 from incident.errors import AnalystUnusableError, TransientError
+from incident.ports import Budget
 from integrations.openai.api import Question, Reply, Turn, ask
 from integrations.openai.client import OpenAISettings
 from integrations.openai.failures import SYSTEM
+from integrations.openai.meter import Meter
 from integrations.openai.prompt import INSTRUCTIONS, Briefing, ask_for_repair, brief, show_again
 from integrations.openai.schema import decision_schema
 
@@ -24,17 +26,20 @@ class OpenAIAnalyst:
     Args:
         client: from `build_client`; whoever built it closes it.
         settings: the same that the client was built of.
+        budget: where every call is counted before it is sent.
     """
 
-    def __init__(self, client: AsyncOpenAI, settings: OpenAISettings) -> None:
+    def __init__(self, client: AsyncOpenAI, settings: OpenAISettings, budget: Budget) -> None:
         self._client = client
         self._settings = settings
+        self._meter = Meter(budget, settings)
 
     async def decide(self, case: Case) -> Analysis:
         """The model's decision: in the schema, with a target that is a candidate and citations that exist.
 
         Raises:
             AnalystUnusableError: refused, cut off, filtered, empty, or invalid after its repairs.
+            BudgetSpentError: it may not be asked, or not once more, or what it takes cannot be counted.
             TransientError: unreachable, overloaded, not speaking its API, or no decision within the time-out.
             PermanentError: the request, the key or the account was refused.
         """
@@ -54,7 +59,7 @@ class OpenAIAnalyst:
         replies: list[Reply] = []
         errors: tuple[str, ...] = ()
         while len(replies) <= MAX_REPAIRS:
-            reply = await ask(self._client, self._settings, Question(INSTRUCTIONS, tuple(turns), schema))
+            reply = await self._ask(case, Question(INSTRUCTIONS, tuple(turns), schema))
             replies.append(reply)
             try:
                 decision = _validated(reply.text, briefing)
@@ -70,6 +75,15 @@ class OpenAIAnalyst:
                     repairs=len(replies) - 1,
                 )
         raise AnalystUnusableError(SYSTEM, f"no valid decision after {MAX_REPAIRS} repairs; invalid: {_places(errors)}")
+
+    async def _ask(self, case: Case, question: Question) -> Reply:
+        call_id = await self._meter.reserve(case, question)
+        took: list[Tokens] = []
+        try:
+            return await ask(self._client, self._settings, question, took.append)
+        finally:
+            if took:
+                await self._meter.settle(call_id, took[-1])
 
     def _model_of(self, reply: Reply) -> str:
         # The name that the server gives is the exact version; of an unknown server it could be any text.

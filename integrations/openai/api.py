@@ -4,7 +4,7 @@ The reply is read from its bytes by models of our own: the SDK's are not validat
 a reply that does not validate.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
@@ -17,7 +17,7 @@ from pydantic import BaseModel, NonNegativeInt, ValidationError
 from incident.analysis import Tokens
 from incident.errors import AnalystUnusableError, TransientError
 from integrations.openai.client import OpenAISettings
-from integrations.openai.failures import NOT_ITS_API, SYSTEM, from_connection, from_status
+from integrations.openai.failures import NOT_ITS_API, SYSTEM, from_connection, from_status, nothing_was_taken
 
 _SCHEMA_NAME = "decision"
 _CUT_OFF = "the answer was cut off at max_output_tokens"
@@ -28,6 +28,8 @@ _EMPTY = "the answer was empty"
 _INCOMPLETE_FOR = {"max_output_tokens": _CUT_OFF, "content_filter": _FILTERED}
 _PASSING = frozenset({"server_error", "rate_limit_exceeded", None})
 """Codes of a failed response that another try may not meet again, none included; the rest speak of the prompt."""
+_NOTHING = Tokens(input=0, output=0)
+_Note = Callable[[Tokens], None]
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,14 @@ class Reply:
     tokens: Tokens | None
 
 
-async def ask(client: AsyncOpenAI, settings: OpenAISettings, question: Question) -> Reply:
+async def ask(client: AsyncOpenAI, settings: OpenAISettings, question: Question, note: _Note) -> Reply:
     """The model's answer to `question`.
+
+    Args:
+        client: from `build_client`.
+        settings: the same that it was built of.
+        question: what is asked.
+        note: told what it took as soon as that is known, also where it raises; not told where nobody knows.
 
     Raises:
         AnalystUnusableError: refused, cut off, filtered or empty.
@@ -66,14 +74,18 @@ async def ask(client: AsyncOpenAI, settings: OpenAISettings, question: Question)
     """
     speak = {"responses": _ask_responses, "chat": _ask_chat}[settings.spoken_api]
     try:
-        return await speak(client, settings, question)
+        return await speak(client, settings, question, note)
     except APIConnectionError as error:
+        if nothing_was_taken(error):
+            note(_NOTHING)
         raise from_connection(error) from error
     except APIStatusError as error:
+        if nothing_was_taken(error):
+            note(_NOTHING)
         raise from_status(error, datetime.now(UTC)) from None  # its text holds the server's
 
 
-async def _ask_responses(client: AsyncOpenAI, settings: OpenAISettings, question: Question) -> Reply:
+async def _ask_responses(client: AsyncOpenAI, settings: OpenAISettings, question: Question, note: _Note) -> Reply:
     said: list[ResponseInputItemParam] = [{"role": turn.role, "content": turn.text} for turn in question.turns]
     raw = await client.responses.with_raw_response.create(
         model=settings.model,
@@ -84,10 +96,13 @@ async def _ask_responses(client: AsyncOpenAI, settings: OpenAISettings, question
         max_output_tokens=settings.max_output_tokens,
         temperature=omit if settings.temperature is None else settings.temperature,
     )
-    return _read_response(_parsed(_Response, raw.content))
+    response = _parsed(_Response, raw.content)
+    if tokens := _tokens_of(response.usage):
+        note(tokens)
+    return _read_response(response)
 
 
-async def _ask_chat(client: AsyncOpenAI, settings: OpenAISettings, question: Question) -> Reply:
+async def _ask_chat(client: AsyncOpenAI, settings: OpenAISettings, question: Question, note: _Note) -> Reply:
     said: list[ChatCompletionMessageParam] = [
         {"role": "system", "content": question.instructions},
         *(_message(turn) for turn in question.turns),
@@ -106,7 +121,10 @@ async def _ask_chat(client: AsyncOpenAI, settings: OpenAISettings, question: Que
         max_tokens=omit if settings.at_openai else limit,
         temperature=omit if settings.temperature is None else settings.temperature,
     )
-    return _read_completion(_parsed(_Completion, raw.content))
+    completion = _parsed(_Completion, raw.content)
+    if tokens := _tokens_of(completion.usage):
+        note(tokens)
+    return _read_completion(completion)
 
 
 def _message(turn: Turn) -> ChatCompletionMessageParam:
@@ -183,6 +201,16 @@ def _parsed(kind: type[_Body], body: bytes) -> _Body:
         raise TransientError(SYSTEM, NOT_ITS_API) from None  # its text holds the server's
 
 
+def _tokens_of(usage: _ResponsesUsage | _ChatUsage | None) -> Tokens | None:
+    match usage:
+        case _ResponsesUsage():
+            return Tokens(input=usage.input_tokens, output=usage.output_tokens)
+        case _ChatUsage():
+            return Tokens(input=usage.prompt_tokens, output=usage.completion_tokens)
+        case None:
+            return None
+
+
 def _read_response(response: _Response) -> Reply:
     if response.status == "failed":
         code = response.error.code if response.error else None
@@ -201,11 +229,10 @@ def _read_response(response: _Response) -> Reply:
     if response.status != "completed":
         reason = response.incomplete_details.reason if response.incomplete_details else ""
         raise AnalystUnusableError(SYSTEM, _INCOMPLETE_FOR.get(reason, _INCOMPLETE))
-    usage = response.usage
     return Reply(
         text=_some("".join(part.text for part in parts if part.type == "output_text")),
         model=response.model,
-        tokens=Tokens(input=usage.input_tokens, output=usage.output_tokens) if usage else None,
+        tokens=_tokens_of(response.usage),
     )
 
 
@@ -219,11 +246,10 @@ def _read_completion(completion: _Completion) -> Reply:
         raise AnalystUnusableError(SYSTEM, _FILTERED)
     if choice.finish_reason == "length":
         raise AnalystUnusableError(SYSTEM, _CUT_OFF)
-    usage = completion.usage
     return Reply(
         text=_some(choice.message.content or ""),
         model=completion.model,
-        tokens=Tokens(input=usage.prompt_tokens, output=usage.completion_tokens) if usage else None,
+        tokens=_tokens_of(completion.usage),
     )
 
 

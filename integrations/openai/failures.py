@@ -8,17 +8,20 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+import httpx2
 from openai import APIConnectionError, APIStatusError, APITimeoutError
 
 from incident.errors import IntegrationError, PermanentError, TransientError
 from integrations.http import retry_after
+from integrations.openai.client import ReplyTooLargeError
 
 SYSTEM = "openai"
 NOT_ITS_API = "answered something that is not its API"
 MAX_RETRY_AFTER = timedelta(seconds=30)
 """No longer wait is obeyed: an incident does not wait for a model, the rules decide instead."""
 
-_TRANSIENT_STATUS = frozenset({408, 409, 429})
+_TIMED_OUT = 408
+_TRANSIENT_STATUS = frozenset({_TIMED_OUT, 409, 429})
 _MEANING = {
     401: "refused the key",
     403: "refused access",
@@ -32,10 +35,22 @@ _MACHINE_CODE = re.compile(r"[a-z][a-z_]{1,39}")
 
 
 def from_connection(error: APIConnectionError) -> TransientError:
-    """The error for a connection that was not made, broke off or went silent."""
+    """The error for a connection that was not made, broke off or went silent, or whose reply is too large."""
+    if isinstance(error.__cause__, ReplyTooLargeError):
+        return TransientError(SYSTEM, f"the answer {error.__cause__}")
     if isinstance(error, APITimeoutError):
         return TransientError(SYSTEM, "did not answer in time")
     return TransientError(SYSTEM, "the connection failed or broke off")
+
+
+def nothing_was_taken(error: APIConnectionError | APIStatusError) -> bool:
+    """Whether it is sure that no model ran: no connection was made, or the server refused the request.
+
+    A server that fails, or times out, may have run the model all the same.
+    """
+    if isinstance(error, APIStatusError):
+        return 400 <= error.status_code < 500 and error.status_code != _TIMED_OUT  # noqa: PLR2004 - HTTP's refusals
+    return isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
 
 
 def from_status(error: APIStatusError, now: datetime) -> IntegrationError:

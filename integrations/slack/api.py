@@ -8,11 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+import httpx
 from slack_sdk.errors import SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from incident.errors import PermanentError, TransientError
+from integrations.egress import Egress
 from integrations.slack.replies import SERVER_ERROR, SYSTEM, TOO_MANY, refusal, unavailable
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,6 +47,7 @@ class SlackApi:
 
     def __init__(self, url: str, token: str, timeout: timedelta) -> None:
         self._url, self._token, self._timeout = url, token, timeout
+        self._only = Egress({"SLACK__API_URL": [url]})
         self._session: aiohttp.ClientSession | None = None
 
     async def read(self, method: str, **arguments: str) -> Answer:
@@ -92,11 +95,23 @@ class SlackApi:
 
     def _connections(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            trace = aiohttp.TraceConfig()
-            trace.on_request_redirect.append(_refuse)
             timeout = aiohttp.ClientTimeout(total=self._timeout.total_seconds())
+            trace = unredirected()
+            trace.on_request_start.append(self._check)
             self._session = aiohttp.ClientSession(timeout=timeout, trust_env=False, trace_configs=[trace])
         return self._session
+
+    async def _check(
+        self, _: aiohttp.ClientSession, __: SimpleNamespace, asked: aiohttp.TraceRequestStartParams
+    ) -> None:
+        self._only.check(httpx.URL(str(asked.url)))
+
+
+def unredirected() -> aiohttp.TraceConfig:
+    """What keeps a session from following redirects, those of a WebSocket's handshake included."""
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(_refuse)
+    return trace
 
 
 async def _refuse(_: aiohttp.ClientSession, __: SimpleNamespace, ___: aiohttp.TraceRequestRedirectParams) -> None:

@@ -15,7 +15,8 @@ from typing import Any, Self
 import aiohttp
 
 from incident.errors import ConfigurationError, IntegrationError, TransientError
-from integrations.slack.api import SlackApi
+from integrations.egress import within
+from integrations.slack.api import SlackApi, unredirected
 from integrations.slack.replies import SYSTEM
 from integrations.slack.settings import SlackSettings, secret
 
@@ -72,7 +73,7 @@ class SocketMode:
     async def _keep_connected(self) -> None:
         clock, tries = asyncio.get_running_loop().time, 0
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._settings.timeout.total_seconds())
-        async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=False, trace_configs=[unredirected()]) as session:
             while True:
                 began, asked = clock(), timedelta(0)
                 try:
@@ -92,6 +93,8 @@ class SocketMode:
         url = (await self._api.write("apps.connections.open", {})).body.get("url")
         if not isinstance(url, str) or not url.startswith(self._schemes):
             raise TransientError(SYSTEM, "did not say where to connect")
+        if not within(url, self._settings.api_url):  # Slack's own are wss-primary.slack.com and its like
+            raise TransientError(SYSTEM, "says to connect to a host that is not beneath the one of SLACK__API_URL")
         taken: set[asyncio.Task[None]] = set()
         async with session.ws_connect(url, heartbeat=HEARTBEAT.total_seconds(), max_msg_size=MAX_FRAME) as socket:
             try:

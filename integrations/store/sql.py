@@ -1,4 +1,4 @@
-"""Snapshots and the ledger of remediations, in SQLite or PostgreSQL."""
+"""Snapshots, the ledger of remediations and the budget of models, in SQLite or PostgreSQL."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,10 +7,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
+from incident.budget import BudgetLimits, ModelCall
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RunState, Stop
 from incident.search import Found, Wanted
 from incident.snapshot import Snapshot
-from integrations.store import ledger, snapshots
+from integrations.store import budget, ledger, snapshots
 from integrations.store.connection import PATIENCE, Database
 from integrations.store.settings import StoreSettings
 
@@ -19,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class SqlStore:
-    """Keeps incidents and remediations; every call is one transaction, in a thread of its own.
+    """Keeps incidents, remediations and what models took; every call is one transaction, in a thread of its own.
 
     Args:
         settings: where the database is.
@@ -104,6 +105,18 @@ class SqlStore:
             PermanentError: one of them cannot be read.
         """
         return await self._do(ledger.pulled)
+
+    async def reserve(self, call: ModelCall, limits: BudgetLimits) -> tuple[str, ...]:
+        """Counts `call` in at its most, unless that is beyond `limits`: then why, in words, and nothing is counted."""
+        return await self._do(budget.reserve, call, limits)
+
+    async def settle(self, call_id: str, tokens: int, cost: int) -> None:
+        """Sets what that call took in place of what it might have taken; `cost` in millionths.
+
+        Raises:
+            PermanentError: it was never counted in.
+        """
+        await self._do(budget.settle, call_id, tokens, cost)
 
     async def close(self) -> None:
         """Closes every connection."""

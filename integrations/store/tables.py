@@ -71,6 +71,21 @@ stops = Table(
 )
 """The kill switches that are pulled; an empty environment or service stands for all of them."""
 
+model_calls = Table(
+    "model_calls",
+    metadata,
+    Column("call_id", String(64), primary_key=True),
+    Column("incident_id", String(200), nullable=False),
+    Column("service", String(64), nullable=False),
+    Column("environment", String(32), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("tokens", BigInteger, nullable=False),
+    Column("cost", BigInteger, nullable=False),
+    Index("model_calls_of_incident", "incident_id"),
+    Index("model_calls_by_time", "at"),
+)
+"""What each call to a model took, or may have taken; the cost is in millionths of the prices' currency."""
+
 ledger_guard = Table(
     "ledger_guard",
     metadata,
@@ -78,3 +93,11 @@ ledger_guard = Table(
     Column("turns", BigInteger, nullable=False),
 )
 """One row: whoever lets a remediation begin, or stops them, takes it first and holds it until the commit."""
+
+budget_guard = Table(
+    "budget_guard",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("turns", BigInteger, nullable=False),
+)
+"""One row: whoever counts a call in takes it first and holds it until the commit."""

@@ -1,4 +1,4 @@
-"""A commander's process for the tests of the ledger's races: it obeys lines of JSON, and answers each with one.
+"""A commander's process for the tests of races over one store: it obeys lines of JSON, and answers each with one.
 
 `python -m tests.contract.ledger_process`; the class below is the test's end of it.
 """
@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, event
 
+from incident.budget import BudgetLimits, ModelCall
 from incident.errors import TransientError
 from incident.ledger import Quota, Remediation, Stop
 from integrations.store import SqlStore, StoreSettings
@@ -105,6 +106,7 @@ class _Commander:
             "begin_together": self._begin_together,
             "begin_until_refused": self._begin_until_refused,
             "stop": self._stop,
+            "reserve_together": self._reserve_together,
         }
 
     async def serve(self) -> None:
@@ -131,6 +133,9 @@ class _Commander:
             answers.append(await _begin(store, entry, asked["quota"]))
         return answers
 
+    async def _reserve_together(self, store: SqlStore, asked: Mapping[str, Any]) -> object:
+        return await asyncio.gather(*(_reserve(store, each, asked["limits"]) for each in asked["calls"]))
+
     async def _stop(self, store: SqlStore, asked: Mapping[str, Any]) -> object:
         while True:
             try:
@@ -151,6 +156,15 @@ async def _begin(store: SqlStore, entry: object, quota: object) -> Mapping[str, 
         except TransientError:
             continue
         return {"correlation_id": remediation.correlation_id, "asked": asked, **admission.model_dump(mode="json")}
+
+
+async def _reserve(store: SqlStore, call: object, limits: object) -> object:
+    """The same, for a call to a model."""
+    while True:
+        try:
+            return await store.reserve(ModelCall.model_validate(call), BudgetLimits.model_validate(limits))
+        except TransientError:
+            continue
 
 
 def _hold(at_commit: int) -> None:

@@ -14,7 +14,7 @@ from incident.rules import RulesAnalyst
 from incident.severity import priority_of
 from integrations.openai import OpenAIAnalyst, OpenAISettings, build_client
 from tests import builders
-from tests.fakes import FakeAnalyst
+from tests.fakes import FakeAnalyst, InMemoryStore
 
 Opened = Callable[[], AbstractAsyncContextManager[Analyst]]
 
@@ -41,7 +41,7 @@ async def openai() -> AsyncIterator[Analyst]:
     settings = OpenAISettings(api_key=SecretStr("sk-canary"), base_url="http://localhost:8000/v1")
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json=reply))
     async with build_client(settings, transport) as client:
-        yield OpenAIAnalyst(client, settings)
+        yield OpenAIAnalyst(client, settings, InMemoryStore())
 
 
 @pytest.fixture(params=[rules, fake, openai], ids=["rules", "fake", "openai"])

@@ -18,6 +18,7 @@ from incident.decision import Action
 from incident.errors import AnalystUnusableError, PermanentError, TransientError
 from integrations.openai import OpenAIAnalyst, OpenAISettings, build_client
 from tests import builders
+from tests.fakes import InMemoryStore
 from tests.standins.aimock.server import MODEL, Aimock, running_aimock, why_not
 
 pytestmark = pytest.mark.needs_node
@@ -82,7 +83,7 @@ async def analyst_of(
         {"api_key": KEY, "base_url": aimock.base_url, "model": MODEL, "api": api, **changes}
     )
     async with build_client(settings, transport) as client:
-        yield OpenAIAnalyst(client, settings)
+        yield OpenAIAnalyst(client, settings, InMemoryStore())
 
 
 async def test_a_valid_answer_is_the_decision_with_its_model_and_tokens(aimock: Aimock, api: Api) -> None:

@@ -156,6 +156,41 @@ async def test_while_slack_is_away_it_is_tried_again_and_no_log_holds_the_token_
     assert "hunter2" not in caplog.text
 
 
+@asynccontextmanager
+async def _server(answer: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A port that answers whoever speaks to it so, and what came."""
+    came: list[bytes] = []
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], came
+
+
+async def test_neither_another_host_nor_a_redirect_leads_the_line_elsewhere(
+    slack: SlackStandin, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with _server(b"") as (trap, caught):
+        location = f"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{trap}/\r\nContent-Length: 0\r\n\r\n"
+        async with _server(location.encode()) as (port, came):
+            say = error("", path=OPEN)
+            elsewhere, redirecting = (
+                say.model_copy(update={"body": {"ok": True, "url": url}})
+                for url in (f"ws://localhost:{trap}/link", f"ws://127.0.0.1:{port}/link")
+            )
+            slack.faults(elsewhere, redirecting)
+            async with _listening(slack, Desk()):
+                pass
+            assert len(came) == 1
+        assert caught == []
+    assert "not beneath the one of SLACK__API_URL" in caplog.text
+    assert "RedirectedError" in caplog.text
+
+
 async def test_a_wrong_token_is_told_and_tried_on(slack: SlackStandin, caplog: pytest.LogCaptureFixture) -> None:
     settings = slack.socket_settings(app_token=SecretStr("xapp-another-0123456789"))
 

@@ -15,6 +15,7 @@ from incident.analysis import Analysis, Tokens
 from incident.errors import AnalystUnusableError, PermanentError, TransientError
 from integrations.openai import OpenAIAnalyst, OpenAISettings, build_client
 from tests import builders
+from tests.fakes import InMemoryStore
 
 Api = Literal["responses", "chat"]
 Answer = Callable[[httpx2.Request], httpx2.Response]
@@ -52,7 +53,7 @@ class Server:
 async def decide(server: Server, api: Api, base_url: str = "http://localhost:8000/v1") -> Analysis:
     settings = OpenAISettings(api_key=SecretStr("sk-canary"), base_url=base_url, api=api, model="standin-model")
     async with build_client(settings, httpx2.MockTransport(server)) as client:
-        return await OpenAIAnalyst(client, settings).decide(builders.case())
+        return await OpenAIAnalyst(client, settings, InMemoryStore()).decide(builders.case())
 
 
 def response(*parts: Mapping[str, Any], **changes: object) -> httpx2.Response:
@@ -264,7 +265,7 @@ async def test_a_server_that_trickles_is_left_when_the_time_is_over() -> None:
     server = Server(httpx2.Response(200, stream=Trickle()))
     async with build_client(settings, httpx2.MockTransport(server)) as client:
         with pytest.raises(TransientError, match=r"no decision within 0.05 s"):
-            await OpenAIAnalyst(client, settings).decide(builders.case())
+            await OpenAIAnalyst(client, settings, InMemoryStore()).decide(builders.case())
 
 
 async def test_an_invalid_answer_names_its_fields_and_nothing_that_the_model_wrote() -> None:

@@ -201,3 +201,9 @@ def test_a_button_says_what_it_answers_or_is_not_there() -> None:
     assert button_value("<!channel>", DIGEST) == ""
     assert button_value(builders.INCIDENT_ID, "a b") == ""
     assert button_value(builders.INCIDENT_ID, "") == ""
+
+
+def test_the_address_that_slack_offers_for_an_answer_is_not_kept() -> None:
+    payload = _payload() | {"response_url": "https://evil.example/answer"}
+
+    assert "evil.example" not in _press(payload).model_dump_json()
