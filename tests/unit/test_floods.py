@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from pydantic import JsonValue
 
 from activities.observation import Observer
 from incident.ports import AlertSource, LogSource
@@ -33,7 +32,7 @@ def flood(request: httpx.Request) -> httpx.Response:
     fired = {"summary": TEXT, "severity": TEXT, "status": "triggered", "created_at": AT}
     line = {"timestamp": AT, "level": TEXT, "message": TEXT, "error": {"type": TEXT}}
     release = {"sha": TEXT, "message": TEXT, "timestamp": 1}
-    bodies: dict[str, JsonValue] = {
+    bodies: dict[str, object] = {
         "/loki/api/v1/query_range": {
             "status": "success",
             "data": {"resultType": "streams", "result": [{"stream": {}, "values": values}]},
