@@ -40,7 +40,11 @@ MAX_LINES = 50
 MAX_ITEMS = 100
 """Alerts, and deployments, in a report: so that the evidence stays far below Temporal's 2 MB for one payload."""
 MAX_MESSAGE = 2000
-"""Characters of a text that is passed on."""
+"""Characters of a log line's message, and of a reason, that are passed on."""
+MAX_SUMMARY = 500
+"""Characters of an alert's summary, and of a deployment's message."""
+MAX_NAME = 100
+"""Characters of any other text."""
 
 _FIELDS = {
     Metric.ERROR_RATE: "error_rate_percent",
@@ -57,20 +61,22 @@ _OK, _NOT_FOUND, _CONFLICT = 200, 404, 409
 _LATEST_MS = 253_402_300_799_999  # the last millisecond that a datetime can hold, year 9999
 
 
-def _clean(value: object) -> object:
-    return clean(value, MAX_MESSAGE) if isinstance(value, str) else value
+def _cut(length: int) -> BeforeValidator:
+    return BeforeValidator(lambda value: clean(value, length) if isinstance(value, str) else value)
 
 
-_Text = Annotated[str, BeforeValidator(_clean)]
+_Text = Annotated[str, _cut(MAX_MESSAGE)]
+_Summary = Annotated[str, _cut(MAX_SUMMARY)]
+_Name = Annotated[str, _cut(MAX_NAME)]
 
 
 class _Failure(BaseModel):
-    type: _Text = ""
+    type: _Name = ""
 
 
 class _LogEntry(BaseModel):
     timestamp: AwareDatetime
-    level: _Text
+    level: _Name
     message: _Text
     deployment_id: StrictInt | None = None
     error: _Failure | None = None
@@ -82,10 +88,10 @@ class _LogPage(BaseModel):
 
 
 class _Alert(BaseModel):
-    incident_key: _Text
-    summary: _Text
-    severity: _Text
-    status: _Text
+    incident_key: _Name
+    summary: _Summary
+    severity: _Name
+    status: _Name
     created_at: AwareDatetime
 
 
@@ -95,9 +101,9 @@ class _AlertPage(BaseModel):
 
 class _Release(BaseModel):
     id: StrictInt
-    status: _Text
-    sha: _Text
-    message: _Text = ""
+    status: _Name
+    sha: _Name
+    message: _Summary = ""
     timestamp: StrictInt | None = Field(default=None, ge=0, le=_LATEST_MS, description="when it was built, epoch ms")
     activated_at: AwareDatetime | None = Field(default=None, alias="activatedAt")
     last_healthy_at: AwareDatetime | None = Field(default=None, alias="lastHealthyAt")

@@ -185,6 +185,13 @@ SEED = {
 }
 
 
+@pytest.mark.parametrize("name", BOTH)
+def test_every_input_is_read(name: str) -> None:
+    flow = flows.read(name)
+    spoken = " ".join(flows.texts({key: value for key, value in flow.items() if key != "inputs"}))
+    assert [each["id"] for each in flow["inputs"] if not re.search(rf"\binputs\.{each['id']}\b", spoken)] == []
+
+
 def test_the_chaos_is_the_seeds_by_kind_and_intensity() -> None:
     chaos = flows.read(flows.COMMANDER)["variables"]["chaos"]
     inputs = {each["id"]: each for each in flows.read(flows.COMMANDER)["inputs"]}

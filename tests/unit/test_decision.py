@@ -56,6 +56,23 @@ def test_text_around_the_json_is_refused() -> None:
             parse_decision_json(text)
 
 
+TEXTS = {
+    "lines": "two\nlines",
+    "quotes": 'it says "refused"',
+    "apostrophe": "it's down",
+    "docstring": '"""\nimport os\n"""',
+    "backslash": "a \\ b",
+    "template": "{{ secret('KEY') }}",
+    "shell": "${HOME} `id`",
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_what_a_text_holds_ends_no_text(text: str) -> None:
+    said = parse_decision_json(json.dumps(answer(summary=text, root_cause_hypothesis=text)))
+    assert said == decision(summary=text, root_cause_hypothesis=text)
+
+
 def test_a_rollback_has_a_target() -> None:
     assert "rollback_to: expected the deployment to roll back to" in errors_of(rollback_to=None)
 

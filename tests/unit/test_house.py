@@ -101,6 +101,16 @@ def test_every_listed_variable_is_read(name: str, monkeypatch: pytest.MonkeyPatc
         model()
 
 
+def test_no_setting_is_dead() -> None:
+    read = {
+        node.attr
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    assert {each.name.rpartition("__")[2].lower() for each in EVERY_VARIABLE} <= read
+
+
 def test_locks_hold_hashes_and_no_address() -> None:
     for lock in ("requirements.lock", "requirements-dev.lock"):
         text = (ROOT / lock).read_text()

@@ -140,6 +140,14 @@ async def test_an_answer_that_is_too_large_is_asked_for_again_with_fewer_lines()
     assert (report.templates[0].count, report.capped) == (10, True)
 
 
+async def test_fifty_megabytes_of_lines_are_read_as_far_as_the_default_cap_lets_them() -> None:
+    shelf = Shelf(range(START, END, 36 * 10**8), "ERROR " + "x" * 50_000)  # a thousand
+    report = await loki(shelf, cap=HttpSettings().max_response_bytes).read_logs()
+    assert [asked["limit"] for asked in shelf.asked] == ["1000", "100", "10", "10"]
+    assert (report.templates[0].count, report.capped) == (20, True)
+    assert len(report.model_dump_json()) < 50_000
+
+
 async def test_a_line_that_is_too_large_by_itself_is_not_seen() -> None:
     shelf = Shelf(range(START, END, 36 * 10**9), "x" * 20_000)
     with pytest.raises(PermanentError, match=r"^loki: the answer \(HTTP 200\) is larger than 20000 bytes$"):

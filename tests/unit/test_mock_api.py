@@ -42,12 +42,15 @@ class Service:
 
 
 @asynccontextmanager
-async def serve(profile: Profile) -> AsyncIterator[Service]:
+async def serve(profile: Profile, *, passing: bool = False) -> AsyncIterator[Service]:
+    """A service of that profile; with `passing`, a delay moves the clock as well."""
     now = [START]
     waited: list[timedelta] = []
 
     async def sleep(duration: timedelta) -> None:
         waited.append(duration)
+        if passing:
+            now[0] += duration
 
     def move(seconds: float) -> None:
         now[0] += timedelta(seconds=seconds)
@@ -292,6 +295,17 @@ async def test_live_chaos_slows_users_and_never_a_control_or_health_call(live: S
     await live.client.get("/dashboard")
     await live.client.get("/api/user/profile")
     assert live.waited == [timedelta(milliseconds=600)] * 2
+
+
+async def test_the_delay_of_chaos_is_timed_with_the_request() -> None:
+    async with serve(Profile.LIVE, passing=True) as service:
+        await slow(service)
+        service.move(5)
+        await service.client.get("/dashboard")
+        await service.client.get("/health")
+        text = (await service.client.get("/metrics")).text
+    took = dict(re.findall(r'_duration_seconds_sum\{method="GET",route="([^"]*)",status_code="\d+"\} (\S+)', text))
+    assert (float(took["/dashboard"]), float(took["/health"])) == (0.6, 0)
 
 
 async def test_steady_chaos_slows_everything_but_its_own_switch(steady: Service) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import WorkflowEnvironment
 
 from incident.dossier import Stage
 from incident.errors import AnalystUnusableError, TransientError
@@ -15,9 +16,9 @@ from incident.snapshot import Outcome
 from tests import builders
 from tests.fakes import FakeAnalyst, InMemoryStore
 from tests.workflow.conftest import Staff
-from tests.workflow.shift import UNREACHABLE, Handle, Shift, asked, at_stage, ended, noted, until
+from tests.workflow.shift import UNREACHABLE, Handle, Shift, asked, at_stage, at_work, ended, noted, until
 from workflows.incident import IncidentWorkflow
-from workflows.messages import OutsideDecision
+from workflows.messages import ApprovalAnswer, OutsideDecision
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -91,6 +92,22 @@ async def test_where_not_even_the_rules_can_decide_a_person_is_paged(staff: Staf
     assert len(shift.pager.sent) == 1
     assert shift.service.rollback.starts == []
     assert snapshot.outcome is Outcome.ESCALATED
+
+
+async def test_an_analyst_of_another_mind_flips_no_decision_that_is_recorded(server: WorkflowEnvironment) -> None:
+    asking = FakeAnalyst(builders.decision(confidence=0.7))
+    async with at_work(server, analyst=asking) as shift:
+        handle = await shift.open(SOON, skipping=False)
+        proposal = (await at_stage(handle, Stage.AWAITING_APPROVAL)).proposal
+    assert proposal
+    other = FakeAnalyst(builders.decision(action="escalate", rollback_to=None))
+    async with at_work(server, shift.name, analyst=other, service=shift.service):
+        answer = ApprovalAnswer(digest=proposal.digest, approver="ada", approved=True)
+        await handle.execute_update(IncidentWorkflow.answer, answer)
+        snapshot = await ended(handle)
+    assert (len(asking.cases), other.cases) == (1, [])
+    assert [order.target for order in shift.service.rollback.begun] == [100]
+    assert snapshot.outcome is Outcome.RECOVERED
 
 
 async def test_a_decision_from_outside_is_judged_and_carried_out(staff: Staff) -> None:
