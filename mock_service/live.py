@@ -93,6 +93,7 @@ class LivePatient:
         if self._switch(self.releases.get(GOOD), now) == GOOD and spoiled:
             self._simulation.degradation.aim(0.0, now)
         self._simulation.chaos.clear(now)
+        self._observer.interrupt()
         return {
             "message": demo_message(GOOD),
             "currentDeployment": GOOD,

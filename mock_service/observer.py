@@ -43,6 +43,11 @@ class Observer:
             if (memory := self._memories[rule.id]).firing_since is not None
         ]
 
+    def interrupt(self) -> None:
+        """Whatever was about to fire or to resolve begins anew."""
+        for memory in self._memories.values():
+            memory.interrupt()
+
     def settled(self, at: datetime) -> bool:
         """Whether the live deployment has been live long enough to show what it is, not what it replaced."""
         activated_at = self._releases.live.activated_at

@@ -55,6 +55,17 @@ def test_a_good_moment_does_not_resolve_an_alert() -> None:
     assert memory.firing_since is None
 
 
+def test_a_breach_that_is_ended_between_two_observations_begins_anew() -> None:
+    memory = AlertMemory(AFTER)
+    memory.observe(breached=True, at=after(0))
+    memory.interrupt()
+    memory.observe(breached=True, at=after(2))
+    memory.observe(breached=True, at=after(4))
+    assert memory.firing_since is None
+    memory.observe(breached=True, at=after(5))
+    assert memory.firing_since == after(5)
+
+
 def test_an_alert_without_a_hold_fires_at_once() -> None:
     memory = AlertMemory(timedelta())
     memory.observe(breached=True, at=START)
