@@ -46,6 +46,8 @@ WENT_WRONG = frozenset(
     {"HighErrorRate", "HighLatency", "WorkflowTasksFail", "WorkflowFailed", "SnapshotsUnkept", "WebhooksRefused"}
 )
 """What must be said of a bad deployment, the mishaps of a worker, and a webhook with another secret."""
+_STARTS = "NoWorkerPolls"
+"""Fires until the worker has begun to ask for work: that is no part of the night."""
 _UNREACHED = Fault(method="POST", path=f"^{EVENTS}$", kind=FaultKind.STATUS, times=1000, status=500)
 """Of every page, until it is taken back."""
 
@@ -137,11 +139,12 @@ async def _play(
         said: set[str] = set()  # not all at once: the first is over when the last begins, where all goes fast
 
         def _all_said() -> bool:
-            said.update(prometheus.firing())
-            return said >= WENT_WRONG
+            firing = prometheus.firing()
+            said.update(firing & WENT_WRONG)
+            return said >= WENT_WRONG and _STARTS not in firing
 
         await _until("all that went wrong is said", _all_said)
-        fired["bad deployment"] = frozenset(said)
+        fired["bad deployment"] = prometheus.firing() | said
         await _until("the incident closes", lambda: bool(prometheus.now("temporal_workflow_completed > 0")))
         await _until("nothing is said of the service", lambda: not prometheus.now('ALERTS{service!=""}'))
         fired["rolled back"] = prometheus.firing()
