@@ -50,8 +50,8 @@ class _Alert(BaseModel):
     labels: dict[str, str]
     annotations: dict[str, str] = {}
     startsAt: AwareDatetime  # noqa: N815 - Alertmanager's, as those below
-    endsAt: AwareDatetime | None = None  # noqa: N815
-    updatedAt: AwareDatetime | None = None  # noqa: N815
+    endsAt: AwareDatetime | None = None  # noqa: N815 - the name that Alertmanager has
+    updatedAt: AwareDatetime | None = None  # noqa: N815 - the name that Alertmanager has
     fingerprint: Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
     status: _Status
 

@@ -30,7 +30,7 @@ def alertmanager(handler: Handler, *peers: str, credentials: Credentials | None 
     return AlertmanagerAlerts(client, endpoint, credentials or Credentials(), lambda: NOW)
 
 
-def alert(fingerprint: str = "c0ffee", state: str = "active", **changes: Any) -> dict[str, Any]:  # noqa: ANN401
+def alert(fingerprint: str = "c0ffee", state: str = "active", **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any field
     return {
         "labels": {"alertname": "HighErrorRate", "service": "payment-api", "severity": "critical"},
         "annotations": {"summary": "15 % of the requests fail"},
@@ -125,7 +125,7 @@ async def test_firing_ones_come_first_and_what_is_left_out_is_counted() -> None:
 async def test_what_members_tell_of_one_alert_counts_once() -> None:
     shared, own = alert("shared"), alert("own")
     bodies = {"am-0.example": [shared], "am-1.example": [own, shared, shared]}
-    handler: Handler = lambda request: httpx.Response(200, json=bodies[request.url.host])  # noqa: E731
+    handler: Handler = lambda request: httpx.Response(200, json=bodies[request.url.host])  # noqa: E731 - typed
     report = await alertmanager(handler, "http://am-1.example").read_alerts()
     assert sorted(each.id for each in report.firing) == ["alert:own", "alert:shared"]
     assert report.problem == ""
