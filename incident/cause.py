@@ -1,0 +1,71 @@
+"""What is behind an incident, as far as code can tell: suspects, and the verdict on every recent change.
+
+Pure data, without arrays: it travels with the evidence to the analyst, to the gate and into the record.
+"""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from incident.model import Fact, Moment, Ratio
+
+
+class Guilt(StrEnum):
+    """Whether a change explains the onset. UNKNOWN: it could not be told, which is never guilty."""
+
+    GUILTY = "guilty"
+    INNOCENT = "innocent"
+    UNKNOWN = "unknown"
+
+
+class ChangeKind(StrEnum):
+    """What was changed."""
+
+    DEPLOYMENT = "deployment"
+    CONFIGURATION = "config_change"
+    OTHER = "other"
+
+
+class Change(Fact):
+    """One change that somebody made to a service."""
+
+    id: str = Field(description="for citation; of a deployment `deployment:<number>`")
+    service: str
+    kind: ChangeKind
+    at: Moment
+    description: str = ""
+
+
+class ChangeVerdict(Fact):
+    """What code makes of one change."""
+
+    change: Change
+    guilt: Guilt
+    score: Ratio = Field(description="0..1: how much speaks for it")
+    reasons: tuple[str, ...] = Field(description="what was looked at, and what it showed")
+
+
+class Suspect(Fact):
+    """One service that the trouble may come from."""
+
+    service: str
+    score: float = Field(ge=0, description="how much it moved, and how early; comparable within one cause only")
+    moved: tuple[str, ...] = Field(default=(), description="the metrics that moved, the most telling first")
+    since: Moment | None = Field(default=None, description="when the first of them moved; null: not known")
+
+
+class Cause(Fact):
+    """What is behind the trouble."""
+
+    onset: Moment = Field(description="when it began, as far as can be told")
+    suspects: tuple[Suspect, ...] = Field(default=(), description="the most suspected first")
+    changes: tuple[ChangeVerdict, ...] = Field(default=(), description="every change that was judged, newest first")
+
+    @property
+    def guilty(self) -> Change | None:
+        """The one change that explains it; `None`: none of them does, or it could not be told."""
+        return next((each.change for each in self.changes if each.guilt is Guilt.GUILTY), None)
+
+    def verdict(self, change_id: str) -> ChangeVerdict | None:
+        """What is made of that change; `None`: it was not judged."""
+        return next((each for each in self.changes if each.change.id == change_id), None)
