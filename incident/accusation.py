@@ -8,8 +8,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from incident.cause import Change, ChangeVerdict, Guilt
+from incident.cause import Change, ChangeVerdict, Guilt, Suspect
 from incident.model import Fact, Moment, Ratio
+
+SUSPECTED = 0.5
+"""Share of the first suspect's score from which on a service's change is a suspect too."""
+LEAST = 0.1
+"""Score below which a service shows nothing: two metrics that are off by less than one spread."""
 
 
 class Standing(StrEnum):
@@ -68,6 +73,28 @@ def accuse(
         return Place(standing=Standing.UNSEEN, words=f"made to {of}, whose metrics were not looked at")
 
     return judge(changes, onset, place, window, slack)
+
+
+def place_among(service: str, suspects: Sequence[Suspect], *, seen: bool) -> Place:
+    """How `service` stands among `suspects`, the most suspected first.
+
+    Args:
+        service: the one that a change was made to.
+        suspects: of the whole trouble.
+        seen: whether there are metrics of the service at all.
+    """
+    if not seen:
+        return Place(standing=Standing.UNSEEN, words=f"there are no metrics of {service} to tell")
+    rank, suspect = next(((at, each) for at, each in enumerate(suspects, 1) if each.service == service), (0, None))
+    if suspect is None or suspect.score < LEAST:
+        return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
+    share = suspect.score / suspects[0].score
+    shows = f"{service} is suspect number {rank}" + (f": {', '.join(suspect.moved[:3])} moved" if suspect.moved else "")
+    if share >= SUSPECTED:
+        return Place(standing=Standing.SUSPECTED, words=shows, suspicion=share)
+    return Place(
+        standing=Standing.DISTURBED, words=f"{suspects[0].service} is more suspected; {shows}", suspicion=share
+    )
 
 
 def judge(

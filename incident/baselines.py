@@ -48,6 +48,11 @@ class Baseline:
         """How many columns it can judge."""
         return int(np.isfinite(self.sign).sum())
 
+    def usual(self, time: float) -> tuple[Array, Array]:
+        """The usual values at `time`, unix seconds, and how far from them extreme begins; each of shape (m,)."""
+        usual = np.broadcast_to(self.expectation.usual(np.array([time])), (1, len(self.columns)))[0]
+        return usual, self.limit * self.expectation.spread
+
     def deviations(self, times: Array, values: Array) -> Array:
         """How bad `values`, shape (n, m), are at `times`, (n,): deviations from usual, NaN where that is not known.
 

@@ -1,24 +1,18 @@
 """The cause of a trouble as far as its metrics tell: suspects in order, and the verdict on every change."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from incident.accusation import Place, Standing, judge
+from incident.accusation import judge, place_among
 from incident.cause import Cause, Change, Suspect
 from incident.couplings import couplings, mirror
 from incident.movements import Movements, movements
 from incident.series import Column, Frame
 from incident.signs import is_shared, signs, telling
 from incident.suspicion import suspicion
-
-SUSPECTED = 0.5
-"""Share of the first suspect's score from which on a service's change is a suspect too."""
-
-LEAST = 0.1
-"""Score below which a service shows nothing: two metrics that are off by less than one spread."""
 
 MOST = 10
 """Suspects that are named."""
@@ -65,7 +59,7 @@ def find_cause(scene: Scene) -> Cause:
         changes=judge(
             scene.changes,
             _moment(scene.onset),
-            lambda service: _place(service, suspects, seen),
+            lambda service: place_among(service, suspects, seen=service in seen),
             timedelta(seconds=scene.window),
             timedelta(seconds=scene.interval),
         ),
@@ -94,21 +88,6 @@ def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movem
         moved=telling(columns, moved, service),
         since=_moment(min(firsts)) if firsts else None,
     )
-
-
-def _place(service: str, suspects: Sequence[Suspect], seen: Collection[str]) -> Place:
-    """How the service of a change stands among the suspects."""
-    if service not in seen:
-        return Place(standing=Standing.UNSEEN, words=f"there are no metrics of {service} to tell")
-    rank, suspect = next(((at, each) for at, each in enumerate(suspects, 1) if each.service == service), (0, None))
-    if suspect is None or suspect.score < LEAST:
-        return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
-    share = suspect.score / suspects[0].score
-    shows = f"{service} is suspect number {rank}" + (f": {', '.join(suspect.moved[:3])} moved" if suspect.moved else "")
-    if share >= SUSPECTED:
-        return Place(standing=Standing.SUSPECTED, words=shows, suspicion=share)
-    words = f"{suspects[0].service} is more suspected; {shows}"
-    return Place(standing=Standing.DISTURBED, words=words, suspicion=share)
 
 
 def _moment(seconds: float) -> datetime:
