@@ -14,7 +14,7 @@ from incident.series import Column, Frame
 from incident.signs import is_shared, signs, telling
 from incident.suspicion import suspicion
 
-SUSPECTED = 0.5
+SUSPECTED = 0.75
 """Share of the first suspect's score from which on a service's change is a suspect too."""
 
 LEAST = 0.1
@@ -79,7 +79,9 @@ def _scores(scene: Scene, moved: Movements) -> Mapping[str, float]:
     columns = scene.recent.columns
     if front is not None:
         columns = tuple(replace(each, service=front) if each.service == scene.entry else each for each in columns)
-    return suspicion(signs(columns, moved, scene.new_templates), calls, graph=bool(scene.graph), front=front)
+    return suspicion(
+        signs(columns, moved, scene.new_templates), calls, graph=bool(scene.graph), entry=scene.entry, front=front
+    )
 
 
 def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movements) -> Suspect:
@@ -106,7 +108,7 @@ def _place(service: str, suspects: Sequence[Suspect], seen: Collection[str]) -> 
     share = suspect.score / suspects[0].score
     shows = f"{service} is suspect number {rank}" + (f": {', '.join(suspect.moved[:3])} moved" if suspect.moved else "")
     if share >= SUSPECTED:
-        return Place(standing=Standing.SUSPECTED, words=shows, suspicion=share)
+        return Place(standing=Standing.SUSPECTED, words=shows, suspicion=share, clear=bool(suspect.moved))
     words = f"{suspects[0].service} is more suspected; {shows}"
     return Place(standing=Standing.DISTURBED, words=words, suspicion=share)
 

@@ -19,17 +19,23 @@ WAITING = 0.5
 MEMORY = 0.4
 """What memory counts for: caches fill and collectors run in health too."""
 
+ENTRY = 0.5
+"""What the entry counts for: it shows whatever goes wrong behind it, explained or not."""
+
 OUTSIDE = 0.5
 """What a service counts for that calls nothing in a known graph: all that is known of it is how its callers see it."""
 
 
-def suspicion(shown: Signs, calls: Sequence[Coupling], *, graph: bool, front: str | None) -> Mapping[str, float]:
+def suspicion(
+    shown: Signs, calls: Sequence[Coupling], *, graph: bool, entry: str, front: str | None
+) -> Mapping[str, float]:
     """By service, from 0; comparable within one trouble only.
 
     Args:
         shown: what each service shows.
         calls: who calls whom.
         graph: whether the calls are known to go that way; else either may call the other.
+        entry: the service that users meet; empty: not known.
         front: the service that answers for the entry, whose errors are those of everything; `None`: not known.
     """
     behind: dict[str, list[str]] = defaultdict(list)
@@ -49,7 +55,7 @@ def suspicion(shown: Signs, calls: Sequence[Coupling], *, graph: bool, front: st
         score += max(excess[Sign.WAITING], 0) * WAITING
         score += own.get(Sign.CPU, 0) + own.get(Sign.MEMORY, 0) * MEMORY + own.get(Sign.LOGS, 0)
         score += broken.get(service, 0) + awaited.get(service, 0)
-        found[service] = score * (OUTSIDE if graph and not behind[service] else 1)
+        found[service] = score * (OUTSIDE if graph and not behind[service] else ENTRY if service == entry else 1)
     return found
 
 
