@@ -24,7 +24,7 @@ SHARE_FLOOR = 0.02
 """The smallest spread of other columns, of their median."""
 
 FAILED_FLOOR = 0.005
-"""The smallest spread of what failed or succeeded, of all: one request in two hundred; of what is no ratio, one failure."""
+"""The smallest spread of what failed or succeeded, of all: one in two hundred; of a number of failures, one."""
 
 FAR = 20.0
 """Farther than this many spreads is not more telling: the spread itself is not known that well."""

@@ -20,10 +20,16 @@ MEMORY = 0.4
 """What memory counts for: caches fill and collectors run in health too."""
 
 ENTRY = 0.5
-"""What the entry counts for: it shows whatever goes wrong behind it, explained or not."""
+"""What the entry counts for: it shows whatever goes wrong behind it, explained or not.
+
+And whom it calls depends on what its users do: that it calls one less is no sign.
+"""
 
 OUTSIDE = 0.5
-"""What a service counts for that calls nothing in a known graph: all that is known of it is how its callers see it."""
+"""What a service counts for that calls nothing in a known graph and reports neither CPU nor memory.
+
+All that is known of it is how its callers see it: a database, but also a load balancer or a name for another service.
+"""
 
 
 def suspicion(
@@ -41,6 +47,7 @@ def suspicion(
     behind: dict[str, list[str]] = defaultdict(list)
     for call in calls if graph else ():
         behind[call.caller].append(call.callee)
+    called = {call.callee for call in calls if graph}
     broken = _broken(shown, calls)
     awaited = _awaited(shown, calls)
     found = {}
@@ -54,8 +61,9 @@ def suspicion(
         )
         score += max(excess[Sign.WAITING], 0) * WAITING
         score += own.get(Sign.CPU, 0) + own.get(Sign.MEMORY, 0) * MEMORY + own.get(Sign.LOGS, 0)
-        score += broken.get(service, 0) + awaited.get(service, 0)
-        found[service] = score * (OUTSIDE if graph and not behind[service] else ENTRY if service == entry else 1)
+        score += awaited.get(service, 0) + (0 if service == entry else broken.get(service, 0))
+        outside = service in called and not behind[service] and not own.keys() & {Sign.CPU, Sign.MEMORY}
+        found[service] = score * (OUTSIDE if outside else ENTRY if service == entry else 1)
     return found
 
 
