@@ -13,7 +13,7 @@ import numpy as np
 from incident.couplings import Coupling
 from incident.signs import Sign, Signs, strength
 
-WAITING = 0.5
+WAITING = 0.3
 """What waiting for others counts for, of one's own latency: the one that is waited for is the better suspect."""
 
 MEMORY = 0.4
@@ -122,6 +122,7 @@ def _awaited(shown: Signs, calls: Iterable[Coupling]) -> Mapping[str, float]:
     for caller, its in called.items():
         slow = max(shown.get(call.callee, {}).get(Sign.LATENCY, 0) for call in its)
         unexplained = max(shown.get(caller, {}).get(Sign.WAITING, 0) - slow, 0)
+        whole = max(sum(call.weight for call in its), 1.0)
         for call in its:
-            found[call.callee] += unexplained * call.weight
+            found[call.callee] += unexplained * call.weight / whole
     return found
