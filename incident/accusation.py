@@ -11,7 +11,7 @@ from enum import StrEnum
 from incident.cause import Change, ChangeVerdict, Guilt, Suspect
 from incident.model import Fact, Moment, Ratio
 
-SUSPECTED = 0.5
+SUSPECTED = 0.75
 """Share of the first suspect's score from which on a service's change is a suspect too."""
 LEAST = 0.1
 """Score below which a service shows nothing: two metrics that are off by less than one spread."""
@@ -35,6 +35,8 @@ class Place(Fact):
 
     standing: Standing
     words: str
+    clear: bool = True
+    """Whether its own metrics clearly moved; if not, only a change at the very onset is the likelier for it."""
     suspicion: Ratio = 1.0
     """How strongly it is suspected; among several suspected services, the one whose change is judged first."""
 
@@ -75,26 +77,28 @@ def accuse(
     return judge(changes, onset, place, window, slack)
 
 
-def place_among(service: str, suspects: Sequence[Suspect], *, seen: bool) -> Place:
+def place_among(service: str, suspects: Sequence[Suspect], moved: Sequence[str], *, seen: bool) -> Place:
     """How `service` stands among `suspects`, the most suspected first.
 
     Args:
         service: the one that a change was made to.
         suspects: of the whole trouble.
+        moved: the metrics of the service that moved, the most telling first.
         seen: whether there are metrics of the service at all.
     """
     if not seen:
         return Place(standing=Standing.UNSEEN, words=f"there are no metrics of {service} to tell")
-    rank, suspect = next(((at, each) for at, each in enumerate(suspects, 1) if each.service == service), (0, None))
-    if suspect is None or suspect.score < LEAST:
-        return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
-    share = suspect.score / suspects[0].score
-    shows = f"{service} is suspect number {rank}" + (f": {', '.join(suspect.moved[:3])} moved" if suspect.moved else "")
-    if share >= SUSPECTED:
-        return Place(standing=Standing.SUSPECTED, words=shows, suspicion=share)
-    return Place(
-        standing=Standing.DISTURBED, words=f"{suspects[0].service} is more suspected; {shows}", suspicion=share
-    )
+    shows = f": {', '.join(moved[:3])} moved" if moved else ""
+    for rank, suspect in enumerate(suspects, 1):
+        share = suspect.score / suspects[0].score
+        if suspect.service == service and suspect.score >= LEAST and share >= SUSPECTED:
+            words = f"{service} is suspect number {rank}{shows}"
+            return Place(standing=Standing.SUSPECTED, words=words, suspicion=share, clear=bool(moved))
+    if moved and suspects:
+        return Place(
+            standing=Standing.DISTURBED, words=f"{suspects[0].service} explains it better than {service}{shows}"
+        )
+    return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
 
 
 def judge(
@@ -132,7 +136,8 @@ def _accused(
     possible = [
         each
         for each in newest_first
-        if onset - window <= each.at <= onset + slack and place(each.service).standing is Standing.SUSPECTED
+        if place(each.service).standing is Standing.SUSPECTED
+        and onset - (window if place(each.service).clear else slack) <= each.at <= onset + slack
     ]
     return max(possible, key=lambda change: place(change.service).suspicion, default=None)
 

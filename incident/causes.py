@@ -55,14 +55,17 @@ class _Standings:
     def of(self, service: str) -> Place:
         """How `service` stands."""
         if service != self._service:
-            return place_among(service, self._suspects, seen=service in self._seen)
+            return place_among(service, self._suspects, self._telling(service), seen=service in self._seen)
         if not self._moved:
             # Without a history only the limits are silent, and what alerts may be a thing that is not measured here.
             standing = Standing.CALM if self._normal else Standing.UNSEEN
             return Place(standing=standing, words=f"nothing that is measured of {service} is unusual")
         if any(each.service != service for each in self._suspects):
-            return place_among(service, self._suspects, seen=True)
+            return place_among(service, self._suspects, self._telling(service) or ("it",), seen=True)
         return Place(standing=Standing.SUSPECTED, words=f"{service} itself left what is usual")
+
+    def _telling(self, service: str) -> tuple[str, ...]:
+        return next((each.moved for each in self._suspects if each.service == service), ())
 
 
 def guilt_of_live(cause: Cause, evidence: Evidence) -> tuple[Guilt, str]:

@@ -59,7 +59,9 @@ def find_cause(scene: Scene) -> Cause:
         changes=judge(
             scene.changes,
             _moment(scene.onset),
-            lambda service: place_among(service, suspects, seen=service in seen),
+            lambda service: place_among(
+                service, suspects, telling(scene.recent.columns, moved, service), seen=service in seen
+            ),
             timedelta(seconds=scene.window),
             timedelta(seconds=scene.interval),
         ),
@@ -73,7 +75,9 @@ def _scores(scene: Scene, moved: Movements) -> Mapping[str, float]:
     columns = scene.recent.columns
     if front is not None:
         columns = tuple(replace(each, service=front) if each.service == scene.entry else each for each in columns)
-    return suspicion(signs(columns, moved, scene.new_templates), calls, graph=bool(scene.graph), front=front)
+    return suspicion(
+        signs(columns, moved, scene.new_templates), calls, graph=bool(scene.graph), entry=scene.entry, front=front
+    )
 
 
 def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movements) -> Suspect:

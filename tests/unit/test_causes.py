@@ -30,7 +30,9 @@ def found(seen: Evidence) -> Cause:
 
 
 def suspects(*services: str) -> Sequence[Suspect]:
-    return [Suspect(service=each, score=10.0 / 10**place) for place, each in enumerate(services)]
+    return [
+        Suspect(service=each, score=10.0 / 10**place, moved=("error_ratio",)) for place, each in enumerate(services)
+    ]
 
 
 def around_it(*services: str, changes: Sequence[Change] = ()) -> Background:
