@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from incident.baselines import Baseline
-from incident.series import Array, Quantity
+from incident.expectations import quantiles
+from incident.series import Array, Frame, Quantity
 
 _THOUSAND = 3.0
 """log10 of the step between ms and s, and between µs and ms."""
@@ -17,7 +17,9 @@ _SAME_SHAPE = 0.3
 _AS_BEFORE = 1.0
 """Within ten times of what is usual, the unit is the usual one."""
 _TOLD_APART = 1.5
-"""Quantiles that differ by less than this share no shape to tell a unit by."""
+"""Quantiles that differ by less than this have no shape to tell a unit by."""
+_NEVER_SEEN = 10.0
+"""A unit is in question only so many times beyond all that the history held: what swings so anyway, swings."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,14 @@ class UnitChange:
 class Units:
     """Keeps latencies in the unit of their history, by how all quantiles of a service stand to their usual values."""
 
-    def __init__(self, baseline: Baseline) -> None:
-        """Args: `baseline`: knows what is usual."""
-        self._centre = baseline.expectation.centre
+    def __init__(self, history: Frame) -> None:
+        """Args: `history`: known-healthy rows, which the unit is taken from."""
+        least, centre, most = np.full((3, len(history.columns)), np.nan)
+        known = np.isfinite(history.values).any(axis=0)
+        least[known], centre[known], most[known] = quantiles(history.values[:, known], (0.0, 0.5, 1.0))
+        self._centre, self._least, self._most = centre, least / _NEVER_SEEN, most * _NEVER_SEEN
         families = defaultdict(list)
-        for place, column in enumerate(baseline.columns):
+        for place, column in enumerate(history.columns):
             if column.quantity is Quantity.LATENCY and self._centre[place] > 0:
                 families[column.service].append(place)
         self._families = {
@@ -60,19 +65,22 @@ class Units:
         found = []
         for service, places in self._families.items():
             known = places[row[places] > 0]
-            factor = self._factor_of(np.log10(row[known] / self._centre[known]), self._centre[known])
+            factor = self._factor_of(row[known], known)
             if factor is not None and factor != self._factor[places[0]]:
                 self._factor[places] = factor
                 found.append(UnitChange(service, factor))
         return found
 
-    def _factor_of(self, steps: Array, centre: Array) -> float | None:
+    def _factor_of(self, values: Array, places: np.ndarray) -> float | None:
         """By what these quantiles must be multiplied; `None`: they do not say."""
-        if len(steps) < 2 or centre.max() < _TOLD_APART * centre.min():  # noqa: PLR2004 - a shape takes two
+        centre = self._centre[places]
+        if len(values) < 2 or centre.max() < _TOLD_APART * centre.min():  # noqa: PLR2004 - a shape takes two
             return None
+        steps = np.log10(values / centre)
         step = float(np.median(steps))
         if abs(step) < _AS_BEFORE:
             return 1.0
-        if np.ptp(steps) <= _SAME_SHAPE and abs(abs(step) - _THOUSAND) <= _NEAR:
+        new = (values > self._most[places]).all() or (values < self._least[places]).all()
+        if new and np.ptp(steps) <= _SAME_SHAPE and abs(abs(step) - _THOUSAND) <= _NEAR:
             return float(10 ** -np.copysign(_THOUSAND, step))
         return None
