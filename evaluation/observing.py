@@ -27,6 +27,8 @@ from incident.units import UnitChange, Units
 
 _OWN_ROWS = 60
 """First rows of a stream that stand in for a history that it lacks: an hour of a row a minute."""
+_BLOCK = 4096
+"""Rows handed over at once."""
 _SHOWN_TO_CAUSE = 180
 """Rows that the cause is looked for in: three hours of a row a minute."""
 _FAR = 3.0
@@ -81,9 +83,13 @@ class Observer:
         if not baseline.knows:
             notes.append("nothing can be judged: no metric has enough known-healthy rows")
         play = _Play(stream, history, self.find)
-        for sighting, change in _sightings(stream, history, baseline, self.sensitivity):
-            notes += [_said(each, sighting.at) for each in change]
-            play.see(sighting)
+        detector, units = Detector(baseline, stream.interval_s, self.sensitivity, stream.entry), Units(history)
+        for since in range(begins, len(stream.frame), _BLOCK):
+            rows = _rows(stream.frame, since, since + _BLOCK)
+            restored, changes = units.restore(rows.values)
+            notes += [_said(change, rows.times[place]) for place, change in changes]
+            for sighting in detector.look(rows.times, restored):
+                play.see(sighting)
         return Observation(stream.name, play.predictions(), tuple(notes))
 
     def _history(self, stream: Stream) -> tuple[Frame, int]:
@@ -116,17 +122,6 @@ def _observed(folder: Path, observer: Observer) -> Observation:
     except ConfigurationError as error:
         return Observation(folder.name, (), (str(error),), readable=False)
     return observer.observe(stream)
-
-
-def _sightings(
-    stream: Stream, history: Frame, baseline: Baseline, sensitivity: Sensitivity
-) -> Iterator[tuple[Sighting, tuple[UnitChange, ...]]]:
-    detector = Detector(baseline, stream.interval_s, sensitivity, stream.entry)
-    units = Units(history)
-    begins = 0 if history is stream.history else len(history)
-    for time, row in zip(stream.frame.times[begins:], stream.frame.values[begins:], strict=True):
-        restored, changes = units.restore(row)
-        yield detector.look(float(time), restored), changes
 
 
 class _Play:

@@ -12,6 +12,7 @@ _THOUSAND = 3.0
 """log10 of the step between ms and s, and between µs and ms."""
 _NEAR = 0.3
 """How near a thousand, in log10: 500 to 2,000 times."""
+_UNUSUAL = 10 ** (_THOUSAND - _NEAR)
 _SAME_SHAPE = 0.3
 """A unit moves every quantile by the same factor, within twofold; a fault moves the high ones otherwise."""
 _AS_BEFORE = 1.0
@@ -52,14 +53,18 @@ class Units:
         self._latencies = np.concatenate([np.empty(0, dtype=int), *self._families.values()])
         self._factor = np.ones(len(self._centre))
 
-    def restore(self, row: Array) -> tuple[Array, tuple[UnitChange, ...]]:
-        """The row, shape (m,), in the units of the history, and what has changed since the row before."""
-        ratios = row[self._latencies] / self._centre[self._latencies]
-        usual = np.isnan(ratios) | ((ratios < 10 ** (_THOUSAND - _NEAR)) & (ratios > 10 ** (_NEAR - _THOUSAND)))
+    def restore(self, rows: Array) -> tuple[Array, tuple[tuple[int, UnitChange], ...]]:
+        """The next rows, shape (n, m), in the units of the history, and what has changed at which of them."""
+        ratios = rows[:, self._latencies] / self._centre[self._latencies]
+        usual = np.isnan(ratios) | ((ratios < _UNUSUAL) & (ratios > 1 / _UNUSUAL))
         if usual.all() and (self._factor == 1).all():
-            return row, ()
-        changes = tuple(self._changes(row))
-        return row * self._factor, changes
+            return rows, ()
+        restored, changes = rows.copy(), []
+        for place, row in enumerate(rows):
+            if not usual[place].all() or (self._factor != 1).any():
+                changes += [(place, each) for each in self._changes(row)]
+                restored[place] *= self._factor
+        return restored, tuple(changes)
 
     def _changes(self, row: Array) -> list[UnitChange]:
         found = []
