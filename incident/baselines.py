@@ -156,11 +156,10 @@ def _replay(baseline: Baseline, times: Array, values: Array, sensitivity: Sensit
     deviations = baseline.deviations(times, values)
     within, needed = sensitivity.rows_within, sensitivity.rows_needed
     recent = Recent(sensitivity.recent.total_seconds(), within)
-    beyond = (deviations > baseline.limit).any(axis=1)
+    beyond = np.flatnonzero((deviations > baseline.limit).any(axis=1))
     worst = np.zeros(deviations.shape[1])
     for end in range(1, len(times) + 1):
         recent.add(times[end - 1], deviations[end - 1])
-        window = slice(max(0, end - within), end)
-        if end >= within and beyond[window].any():
-            worst = np.maximum(worst, lasting(news(deviations[window], recent.reference()), needed))
+        if end >= within and ((beyond >= end - within) & (beyond < end)).any():
+            worst = np.maximum(worst, lasting(news(deviations[end - within : end], recent.reference()), needed))
     return worst
