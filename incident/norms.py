@@ -126,10 +126,8 @@ def _normals(baseline: Baseline, healthy: Frame, now: float) -> tuple[Normal, ..
 
 def _onset(detector: Detector, recent: Frame) -> float | None:
     """Since when the incident that is open at the end of `recent` lasts; one row alone is the onset of itself."""
-    sighting = None
-    for time, row in zip(recent.times, recent.values, strict=True):
-        sighting = detector.look(float(time), row)
-    if sighting and sighting.state in {State.OPENED, State.OPEN}:
-        return sighting.onset
+    *_, newest = detector.look(recent.times, recent.values)
+    if newest.state in {State.OPENED, State.OPEN}:
+        return newest.onset
     last = detector.baseline.deviations(recent.times[-1:], recent.values[-1:])
     return float(recent.times[-1]) if (last >= detector.baseline.limit).any() else None
