@@ -92,22 +92,23 @@ class Crew:
             )
 
     async def judge(self, seen: Detection, decision: Decision, analyst: str) -> Analyzed:
-        """The gate's verdict on a decision that was made outside.
+        """A decision that was made outside, held to the evidence, and the gate's verdict on it.
 
         Raises:
             ActivityError: the gate could not be asked.
         """
+        analysis = Analysis(decision=decision, analyst=analyst).held_to(seen.evidence.ids)
         order = JudgeInput(
             incident_id=self._dossier.incident_id,
             evidence=seen.evidence,
             assessment=seen.assessment,
             policy=self._dossier.policy,
-            decision=decision,
+            decision=analysis.decision,
         )
         verdict = await workflow.execute_activity_method(
             Analyze.judge, order, summary=f"gate: {analyst} proposes {decision.action}", **self._within(options.READ)
         )
-        return Analyzed(analysis=Analysis(decision=decision, analyst=analyst), verdict=verdict)
+        return Analyzed(analysis=analysis, verdict=verdict)
 
     async def roll_back(
         self, seen: Detection, decision: Decision, order: RollbackOrder, *, approved: bool
