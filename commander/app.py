@@ -113,7 +113,7 @@ def up() -> None:
 async def _up() -> int:
     settings, console = load_settings(), _console()
     registry = read_registry(settings.services_file)
-    policies = read_policies(settings.policy_file, registry)
+    policies = read_policies(settings.policy_file, registry, settings.services_file)
     login = prepare(UP, getuser())
     plan = StackPlan(
         directory=UP,
@@ -129,8 +129,10 @@ async def _up() -> int:
         say(console, "Pages", f"{stack.gateway_url}/ui/")
         say(console, "Log in with", f"the token in {login.token_file}; it is {login.name}'s")
         say(console, "For others", f"commander token NAME --file {login.tokens_file}, and start anew")
-        for name in sorted(each for each in set(registry.names) if login.name not in policies.of(each).approvers):
-            say(console, "Not an approver", f"{login.name}, of {name}: see approvers in {settings.policy_file}")
+        for each in registry.service:
+            if login.name not in policies.of(each.name, each.environment).approvers:
+                words = f"{login.name}, of {each.name}: see approvers in {settings.policy_file}"
+                say(console, "Not an approver", words)
         console.print("Up. `commander run payment-api` looks at the service; Ctrl-C ends it all.")
         raise PermanentError("embedded stack", await stack.first_death())
 
