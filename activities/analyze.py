@@ -79,7 +79,7 @@ class Analyze:
             explains_within=order.policy.deployment_explains_within,
             budget=order.policy.budget,
         )
-        analysis = await self._analysts[order.analyst].decide(case)
+        analysis = (await self._analysts[order.analyst].decide(case)).held_to(order.evidence.ids)
         if order.because:
             analysis = analysis.model_copy(update={"because": order.because})
         verdict = await self._judge(analysis.decision, order)
@@ -88,6 +88,7 @@ class Analyze:
             analyst=analysis.analyst,
             action=analysis.decision.action,
             confidence=analysis.decision.confidence,
+            invented=len(analysis.invented),
             course=verdict.course,
             severity=verdict.severity,
             refusals=verdict.refusals,

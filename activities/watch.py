@@ -27,6 +27,7 @@ class WatchInput(Fact):
     sensitivity: Sensitivity = Sensitivity()
     checks: tuple[bool, ...] = Field(default=(), description="the newest ones so far, oldest first; true: bad")
     lasts: timedelta = Field(description="no check begins later than this")
+    at_once: bool = Field(default=False, description="whether the first check is made now, not somewhere in `every`")
 
 
 class Watched(Fact):
@@ -71,7 +72,7 @@ class Watch:
         checks, taken, said = order.limits.newest(order.checks), 0, ""
         leaving = asyncio.ensure_future(activity.wait_for_worker_shutdown())
         try:
-            due = begun + every * self._pick()
+            due = begun if order.at_once else begun + every * self._pick()
             while not await _left(leaving, due - loop.time()) and due - begun <= order.lasts.total_seconds():
                 found = await self._check(order)
                 checks, taken, said = order.limits.newest((*checks, bool(found))), taken + 1, found or said

@@ -14,7 +14,7 @@ from incident.ledger import RollbackOrder
 from incident.policy import Policy
 from incident.recovery import look_at
 from incident.snapshot import Outcome, Snapshot, close
-from worker.bootstrap import Ports, build_activities
+from worker.bootstrap import Ports, build_actions, build_activities
 
 ENVIRONMENT = "production"
 
@@ -23,7 +23,7 @@ class BarePipeline:
     """Runs incidents in `world`."""
 
     def __init__(self, world: Ports) -> None:
-        self._activities = {each.__qualname__: each for each in build_activities(world)}
+        self._activities = {each.__qualname__: each for each in (*build_activities(world), *build_actions(world))}
 
     async def run(self, service: str, policy: Policy) -> Snapshot:
         """Detect, analyze, alert, roll back, look until settled, report, record."""

@@ -123,12 +123,12 @@ async def running() -> AsyncIterator[Stack]:
     """A server with a production worker, and a worker of the same kind for no-op workflows, as long as it lasts."""
     async with await _silently_started() as server:
         settings = WorkerSettings()
-        production = build_worker(server.client, build_world(), settings)
-        config = production.config()
-        config["workflows"], config["activities"], config["task_queue"] = [NoOpWorkflow], [], _NO_OPS
-        async with production, Worker(**config):
-            await make_current(server.client, DEPLOYMENT, settings.build_id, _KNOWN_WITHIN)
-            yield Stack(server.client)
+        async with build_worker(server.client, build_world(), settings) as production:
+            config = production.config()
+            config["workflows"], config["activities"], config["task_queue"] = [NoOpWorkflow], [], _NO_OPS
+            async with Worker(**config):
+                await make_current(server.client, DEPLOYMENT, settings.build_id, _KNOWN_WITHIN)
+                yield Stack(server.client)
     await asyncio.sleep(_UNTIL_THREADS_END.total_seconds())
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from getpass import getuser
 from pathlib import Path
@@ -25,6 +26,7 @@ from commander.login import prepare
 from commander.registered import services, write_starter
 from commander.scenarios import Scenario
 from commander.settings import UP, PersonSettings, load_person
+from commander.spending import shown, spendings
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from commander.tokens import grant
 from commander.view import Progress, comparison, incidents, plain, say, standing, summary, watchers
@@ -40,6 +42,7 @@ from incident.policy import PolicyFile
 from incident.rulebook import RULES
 from incident.snapshot import Outcome, Snapshot, snapshot_schema
 from integrations.files import read_policies, read_registry
+from integrations.store import SqlStore
 from integrations.variables import variables
 from worker.settings import Settings, load_settings
 
@@ -114,7 +117,7 @@ def up() -> None:
 async def _up() -> int:
     settings, console = load_settings(), _console()
     registry = read_registry(settings.services_file)
-    policies = read_policies(settings.policy_file, registry)
+    policies = read_policies(settings.policy_file, registry, settings.services_file)
     login = prepare(UP, getuser())
     plan = StackPlan(
         directory=UP,
@@ -130,8 +133,10 @@ async def _up() -> int:
         say(console, "Pages", f"{stack.gateway_url}/ui/")
         say(console, "Log in with", f"the token in {login.token_file}; it is {login.name}'s")
         say(console, "For others", f"commander token NAME --file {login.tokens_file}, and start anew")
-        for name in sorted(each for each in set(registry.names) if login.name not in policies.of(each).approvers):
-            say(console, "Not an approver", f"{login.name}, of {name}: see approvers in {settings.policy_file}")
+        for each in registry.service:
+            if login.name not in policies.of(each.name, each.environment).approvers:
+                words = f"{login.name}, of {each.name}: see approvers in {settings.policy_file}"
+                say(console, "Not an approver", words)
         console.print("Up. `commander run payment-api` looks at the service; Ctrl-C ends it all.")
         raise PermanentError("embedded stack", await stack.first_death())
 
@@ -457,6 +462,28 @@ async def _watches(way: Way) -> int:
     async with way as line:
         watched = await line.watches()
     _console().print(watchers(watched) if watched else "nothing is watched")
+    return 0
+
+
+@app.command()
+def budget(*, as_json: AsJson = False) -> None:
+    """Show what of the models' budget is spent within a day, of each service and the fleet. It reads the store."""
+    _run(_budget(as_json=as_json))
+
+
+async def _budget(*, as_json: bool) -> int:
+    settings = load_settings()
+    registry = read_registry(settings.services_file)
+    policies = read_policies(settings.policy_file, registry, settings.services_file)
+    store = SqlStore(settings.store)
+    try:
+        told = await spendings(store, registry, policies, datetime.now(UTC))
+    finally:
+        await store.close()
+    if as_json:
+        typer.echo(told.model_dump_json(indent=2))
+    else:
+        _console().print(shown(told))
     return 0
 
 

@@ -13,6 +13,7 @@ from commander.line import Asked, Entry, LetGo, Listing, Opening, Pulled, Watche
 from incident.dossier import Approval, Dossier, Trigger
 from incident.errors import PermanentError, TransientError
 from incident.ledger import Stop
+from incident.policy import PolicyBook
 from incident.redaction import redact
 from incident.services import ServiceRegistry
 from incident.snapshot import Snapshot
@@ -105,7 +106,7 @@ class DirectLine:
         request = IncidentRequest(
             service=asked.service,
             environment=asked.environment,
-            policy=read_policies(self._settings.policy_file, registry).of(asked.service),
+            policy=self._policies(registry).of(asked.service, asked.environment),
             trigger=Trigger(source="cli", trigger_id=uuid4().hex, by=self._person, reason=asked.reason),
             outside_analyst=asked.outside_analyst,
         )
@@ -171,7 +172,7 @@ class DirectLine:
         """Has that service watched under its policy as it is now."""
         registry = read_registry(self._settings.services_file)
         registry.find(environment, service)
-        policy = read_policies(self._settings.policy_file, registry).of(service)
+        policy = self._policies(registry).of(service, environment)
         await (await self._lookout()).watch(WatchRequest(service=service, environment=environment, policy=policy))
 
     async def unwatch(self, service: str, environment: str) -> bool:
@@ -181,6 +182,9 @@ class DirectLine:
     async def watches(self) -> tuple[WatchedService, ...]:
         """Every service that is watched."""
         return await (await self._lookout()).watched()
+
+    def _policies(self, registry: ServiceRegistry) -> PolicyBook:
+        return read_policies(self._settings.policy_file, registry, self._settings.services_file)
 
     async def _known(self, incident_id: str) -> Snapshot | tuple[IncidentDesk, Handle]:
         """The record of an incident that has closed, or whom to ask of it."""

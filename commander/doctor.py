@@ -16,10 +16,10 @@ from temporalio.service import RPCError
 
 from activities.observation import Observer
 from commander.finding import Finding, asked, unusable
+from commander.in_force import examine_policy, judged_metrics
 from commander.reach import examine_chat, examine_gateway, examine_pager
 from commander.settings import PersonSettings
 from commander.view import plain
-from incident.anomalies import Thresholds
 from incident.errors import ConfigurationError, PermanentError
 from incident.evidence import (
     AlertsReport,
@@ -35,7 +35,7 @@ from incident.evidence import (
 from incident.services import GitHubEndpoint, ServiceRegistry
 from incident.services import Service as RegisteredService
 from integrations.egress import Egress, build_guarded_client
-from integrations.files import read_policies, read_registry
+from integrations.files import read_registry
 from integrations.github import Checked, GitHub, GitHubDeployments, inspect_deployments, inspect_rollback
 from integrations.pagerduty import PagerDutySettings
 from integrations.prometheus import NO_QUERY, PrometheusMetrics
@@ -85,7 +85,7 @@ async def examine(settings: Settings, only: str = "", person: PersonSettings | N
     except ConfigurationError as error:
         return [*findings, *unusable("services", error.lines)]
     findings.append(Finding("services", works=True, words=f"{', '.join(registry.names)} in {settings.services_file}"))
-    findings += _policy(settings, registry)
+    findings += examine_policy(settings, registry)
     return [*findings, *await _examine_services(settings, registry, only)]
 
 
@@ -114,18 +114,9 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         )
         findings += [finding for evidence in looks for finding in _sources(evidence)]
         for service in examined:
-            findings += await _on_prometheus(services, service, _judged(settings, registry, service))
+            findings += await _on_prometheus(services, service, judged_metrics(settings, registry, service))
             findings += await _on_github(services.github, service) if services.github else []
     return findings
-
-
-def _judged(settings: Settings, registry: ServiceRegistry, service: RegisteredService) -> frozenset[Metric]:
-    """The metrics without which the service is never well; by the defaults, where the policy cannot be read."""
-    try:
-        thresholds = read_policies(settings.policy_file, registry).of(service.name).thresholds
-    except ConfigurationError:
-        thresholds = Thresholds()
-    return frozenset(metric for metric, _, _ in thresholds.judged())
 
 
 async def _on_prometheus(
@@ -165,18 +156,6 @@ async def _on_github(github: GitHub, service: RegisteredService) -> list[Finding
 async def _gateway(person: PersonSettings) -> list[Finding]:
     async with build_guarded_client(person.http, Egress({"COMMANDER__URL": [person.commander.url]})) as http:
         return await examine_gateway(person, http)
-
-
-def _policy(settings: Settings, registry: ServiceRegistry) -> list[Finding]:
-    path = settings.policy_file
-    try:
-        policy = read_policies(settings.policy_file, registry)
-    except ConfigurationError as error:
-        return unusable("policy", error.lines)
-    if not path.exists():
-        return [Finding("policy", works=True, words=f"there is no {path}: the defaults hold")]
-    modes = ", ".join(f"{name}: {policy.of(name).mode}" for name in sorted(set(registry.names)))
-    return [Finding("policy", works=True, words=f"{path}; {modes}")]
 
 
 async def _asked(system: str, answer: Awaitable[str]) -> Finding:

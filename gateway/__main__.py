@@ -63,7 +63,7 @@ class GatewayServer(uvicorn.Server):
 async def _serve(settings: Settings) -> None:
     configure_logging(settings.gateway.log_level)
     registry = read_registry(settings.services_file)
-    policies = read_policies(settings.policy_file, registry)
+    policies = read_policies(settings.policy_file, registry, settings.services_file)
     tokens = read_tokens(settings.gateway.tokens_file)
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):

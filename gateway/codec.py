@@ -8,17 +8,19 @@ from base64 import b64decode, b64encode
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 from temporalio.api.common.v1 import Payload
 
+from gateway.access import Admission, by_token
 from gateway.documents import problems, told
 from gateway.office import Office
+from gateway.pages.sessions import build_sessions, cookie_name
 from gateway.problems import not_valid
-from gateway.routing import for_scope
+from gateway.routing import for_bearer, for_scope
 from gateway.tokens import Scope
 from incident.errors import PermanentError
 from integrations.codec import EncryptionCodec
@@ -53,7 +55,9 @@ _EXAMPLES = {"plain": {"value": _PLAIN.model_dump(mode="json")}}
 
 def build_codec(office: Office, codec: EncryptionCodec) -> APIRouter:
     """The routes that encrypt and decrypt; who may read incidents may read what is decrypted."""
-    reading, writing = for_scope(office.tokens, Scope.READ), for_scope(office.tokens, Scope.OPERATE)
+    needs = f"A token with the scope `{Scope.READ}`; or, of a page of the Web UI, a login that has it."
+    reading = for_bearer(_by_token_or_login(office), Scope.READ, needs)
+    writing = for_scope(office.tokens, Scope.OPERATE)
 
     @reading.post("/codec/decode", responses=told(200, "Decrypted", _PLAIN) | problems(body=True))
     async def decode(asked: Annotated[SentPayloads, Body(openapi_examples=_EXAMPLES)]) -> SentPayloads:
@@ -74,8 +78,29 @@ def build_codec(office: Office, codec: EncryptionCodec) -> APIRouter:
     return router
 
 
+def _by_token_or_login(office: Office) -> Admission:
+    """Lets in whose token may read, and who is logged in to our pages and asks from a page of the Web UI.
+
+    The cookie is strict: a browser sends it along only where the Web UI and the gateway are of the same site.
+    """
+    settings = office.settings
+    by_bearer = by_token(office.tokens, Scope.READ)
+    sessions = build_sessions(settings.gateway.session_key, office.tokens, office.clock)
+    cookie, ui = cookie_name(secure=settings.gateway.secure_cookies), _origin(settings.temporal.ui_url)
+
+    async def admit(request: Request) -> None:
+        from_ui = request.headers.get("origin") == ui and "authorization" not in request.headers
+        session = sessions.read(request.cookies.get(cookie, "")) if sessions and from_ui else None
+        if session is None or not session.may(Scope.READ):
+            return await by_bearer(request)
+        request.state.caller = session.caller
+        return None
+
+    return admit
+
+
 class CodecOrigin:
-    """Lets pages of the Web UI, and of no other origin, read what `/codec` answers.
+    """Lets pages of the Web UI, and of no other origin, read what `/codec` answers, also by a login's cookie.
 
     Args:
         app: what stands behind it.
@@ -89,6 +114,7 @@ class CodecOrigin:
             allow_origins=[_origin(ui_url)],
             allow_methods=["POST"],
             allow_headers=["authorization", "content-type", "x-namespace"],
+            allow_credentials=True,
         )
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:

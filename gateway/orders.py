@@ -237,7 +237,7 @@ def _found(office: Office, asked: OpenRequest) -> tuple[RegisteredService, Polic
         service = office.registry.find(asked.environment, asked.service)
     except UnknownServiceError:
         raise not_valid(["body.service: expected a service that the registry has in that environment"]) from None
-    policy = tightened(office.policies.of(asked.service), asked)
+    policy = tightened(office.policies.of(asked.service, asked.environment), asked)
     found = registered(service, policy)
     if wrong := contradictions(asked, found):
         raise not_valid(wrong)

@@ -69,7 +69,7 @@ def _operating(office: Office) -> APIRouter:
             office.registry.find(asked.environment, asked.service)
         except UnknownServiceError as error:
             raise not_valid([f"body.service: {error.problem}"]) from error
-        policy = office.policies.of(asked.service)
+        policy = office.policies.of(asked.service, asked.environment)
         await office.lookout.watch(WatchRequest(service=asked.service, environment=asked.environment, policy=policy))
         _log.info("gateway.watched", by=caller.name, service=asked.service, environment=asked.environment)
         return asked

@@ -1,6 +1,7 @@
 """`/webhooks`: what other systems tell of. 2xx only once Temporal has taken it; 503 otherwise, and they try again."""
 
 import asyncio
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated
 
@@ -129,10 +130,12 @@ async def _tell(office: Office, tidings: Tidings) -> None:
     request = IncidentRequest(
         service=tidings.service,
         environment=tidings.environment,
-        policy=office.policies.of(tidings.service),
+        policy=office.policies.of(tidings.service, tidings.environment),
         trigger=Trigger(source=notice.source, reason=tidings.reason),
     )
-    await office.desk.alert(request, notice)
+    if await office.desk.alert(request, notice):
+        with suppress(TransientError):  # the incident is open, which is more than its watcher could do
+            await office.lookout.wake(tidings.environment, tidings.service)
 
 
 def _github(office: Office, metrics: Metrics) -> APIRouter:

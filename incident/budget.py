@@ -9,6 +9,8 @@ from incident.model import Fact, Moment
 
 DAY = timedelta(days=1)
 """The window in which a service's and the fleet's calls are counted: the last 24 hours, whatever the date."""
+KEPT = timedelta(days=40)
+"""How long a call is known: longer than an incident that waits its 30 days for a review (`review_within`)."""
 MILLIONTHS = 10**6
 """Of the currency that prices are in; money is counted in whole ones, rounded up, so that no sum loses any."""
 
@@ -67,6 +69,22 @@ class Spending(Fact):
     incident: Spent = Field(description="by its incident, ever")
     service: Spent = Field(description="by its service within a day")
     fleet: Spent = Field(description="by all services within a day")
+
+
+class ServiceSpent(Fact):
+    """What one service's calls took within a day."""
+
+    environment: str
+    service: str
+    spent: Spent
+
+
+class DaySpent(Fact):
+    """What all calls took within the day that ended then."""
+
+    at: Moment
+    fleet: Spent
+    services: tuple[ServiceSpent, ...] = Field(description="those with any call, by environment and name")
 
 
 def objections(asked: ModelCall, limits: BudgetLimits, spending: Spending) -> tuple[str, ...]:

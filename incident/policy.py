@@ -1,24 +1,24 @@
 """What a team allows: limits, times and who may approve. The policy in force travels with each incident.
 
-A policy file is TOML: the policy's fields at the top, and overrides per service under `[services.<name>]`.
+A policy file is TOML: the policy's fields at the top, and overrides per service under `[services.<name>]`. Those of one
+service in one environment may stand in the registry instead, which goes over both.
 """
 
-import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from incident.anomalies import Thresholds
 from incident.budget import BudgetLimits
 from incident.errors import ConfigurationError
-from incident.evidence import Metric
 from incident.freeze import Freeze
-from incident.kinds import check_name, check_pattern
 from incident.ledger import Quota
 from incident.model import Duration, Fact, field_errors
+from incident.overrides import Overrides, merged, own_limits, twice
+from incident.secrets_policy import RedactionPolicy, read_toml
 from incident.sensitivity import Sensitivity
 from incident.watching import WatchLimits
 
@@ -187,20 +187,6 @@ class Policy(Fact):
         return Quota(service_per_hour=self.service_rollbacks_per_hour, fleet_per_hour=self.fleet_rollbacks_per_hour)
 
 
-_KindName = Annotated[str, AfterValidator(check_name)]
-_Pattern = Annotated[str, AfterValidator(check_pattern)]
-
-
-class RedactionPolicy(Fact):
-    """What counts as a secret beside the kinds that are known."""
-
-    patterns: dict[_KindName, _Pattern] = Field(
-        default={},
-        max_length=50,
-        description="per kind of a team's own an expression of RE2; its first group, if any, is the secret",
-    )
-
-
 class PolicyFile(Policy):
     """A policy with overrides per service: what `policy.toml` holds."""
 
@@ -214,26 +200,31 @@ class PolicyBook(Fact):
 
     default: Policy = Policy()
     services: dict[str, Policy] = Field(default={}, description="per service name")
+    registered: dict[str, Policy] = Field(default={}, description="per <environment>/<service>")
     redaction: RedactionPolicy = RedactionPolicy()
 
-    def of(self, service: str) -> Policy:
-        """The policy in force for `service`."""
-        return self.services.get(service, self.default)
+    def of(self, service: str, environment: str) -> Policy:
+        """The policy in force for `service` there."""
+        return self.registered.get(f"{environment}/{service}") or self.services.get(service, self.default)
 
 
-def parse_policy(text: str, where: str, known_services: Iterable[str]) -> PolicyBook:
+def parse_policy(
+    text: str, where: str, known_services: Iterable[str], registered: Iterable[Overrides] = ()
+) -> PolicyBook:
     """The policies that the TOML `text` holds. What it does not say, at any depth, stays as the default has it.
 
     Args:
         text: the file's content.
         where: the file's name, for errors.
         known_services: the registry's service names; an override of any other is an error.
+        registered: what the registry sets, over all that the text says.
 
     Raises:
-        ConfigurationError: a line for each key that is malformed, unknown, or allows what it must not.
+        ConfigurationError: a line for each key that is malformed, unknown, allows what it must not, or is set for a
+            service both here and in the registry.
     """
-    raw = _toml(text, where)
-    base = _merged(Policy().model_dump(mode="json"), raw)
+    raw = read_toml(text, where)
+    base = merged(Policy().model_dump(mode="json"), raw)
     try:
         file = PolicyFile.model_validate(base)
     except ValidationError as error:
@@ -248,48 +239,29 @@ def parse_policy(text: str, where: str, known_services: Iterable[str]) -> Policy
             problems.append(f"{place}: expected a service of the registry: {', '.join(sorted(known)) or 'it has none'}")
             continue
         try:
-            services[name] = Policy.model_validate(_merged(default, _with_own_limits(overrides)))
+            services[name] = Policy.model_validate(merged(default, own_limits(overrides)))
         except ValidationError as error:
             problems.extend(field_errors(error, place))
+    places = _registered(registered, default, file, where, problems)
     if problems:
         raise ConfigurationError(*problems)
-    return PolicyBook(default=Policy.model_validate(default), services=services, redaction=file.redaction)
+    return PolicyBook(
+        default=Policy.model_validate(default), services=services, registered=places, redaction=file.redaction
+    )
 
 
-class _RedactionOnly(BaseModel):
-    redaction: RedactionPolicy = RedactionPolicy()
-
-
-def parse_redaction(text: str, where: str) -> RedactionPolicy:
-    """What the TOML `text` of a policy says of redaction; whatever else it says is not looked at.
-
-    Raises:
-        ConfigurationError: a line for each key of it that cannot be used.
-    """
-    try:
-        return _RedactionOnly.model_validate(_toml(text, where)).redaction
-    except ValidationError as error:
-        raise ConfigurationError(*field_errors(error, where)) from error
-
-
-def _toml(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{where}: not TOML: {error}") from error
-
-
-def _with_own_limits(overrides: dict[str, Any]) -> dict[str, Any]:
-    """`overrides`, in which the limits that they state open an incident alone, unless they say otherwise."""
-    limits = overrides.get("thresholds")
-    if not isinstance(limits, dict) or "alone" in limits:
-        return overrides
-    return overrides | {"thresholds": limits | {"alone": [metric for metric in Metric if metric in limits]}}
-
-
-def _merged(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in overrides.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
+def _registered(
+    registered: Iterable[Overrides], default: Mapping[str, Any], file: PolicyFile, where: str, problems: list[str]
+) -> dict[str, Policy]:
+    """The policy of each service that the registry sets some of; `problems` gets a line for each key that is wrong."""
+    policies: dict[str, Policy] = {}
+    for each in registered:
+        here = file.services.get(each.service, {})
+        problems += twice(each, here, where)
+        try:
+            policy = Policy.model_validate(merged(default, own_limits(merged(here, each.values))))
+        except ValidationError as error:
+            problems += field_errors(error, each.place)
+        else:
+            policies[f"{each.environment}/{each.service}"] = policy
+    return policies

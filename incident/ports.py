@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from incident.analysis import Analysis, Case
-from incident.budget import BudgetLimits, ModelCall
+from incident.budget import BudgetLimits, DaySpent, ModelCall
 from incident.evidence import AlertsReport, DeploymentsReport, Evidence, LogsReport, MetricsReport, Normal
 from incident.history import History
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RollbackOrder, RollbackRun, RunState, Stop
@@ -296,10 +296,14 @@ class Budget(Protocol):
         """Counts `call` in at its most, unless that is beyond `limits`: then why, in words, and nothing is counted.
 
         What is spent is summed in the transaction that counts the call in: of any number that ask at once, no more
-        are let through than the limits allow.
+        are let through than the limits allow. Calls that are older than `KEPT` then count nowhere any more.
         """
         ...
 
     async def settle(self, call_id: str, tokens: int, cost: int) -> None:
         """Sets what that call took in place of what it might have taken; `cost` in millionths."""
+        ...
+
+    async def spent(self, now: datetime) -> DaySpent:
+        """What was counted in within the day that ends now."""
         ...

@@ -3,7 +3,7 @@
 import tomllib
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
@@ -11,6 +11,7 @@ from incident.errors import ConfigurationError, UnknownServiceError
 from incident.identifiers import workflow_id
 from incident.matchers import narrowing, parse_matcher, parse_selector
 from incident.model import Duration, EnvironmentName, Fact, ServiceName, field_errors
+from incident.overrides import Overrides
 from incident.prometheus import PrometheusEndpoint
 
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$", description="http(s), without credentials")]
@@ -131,6 +132,9 @@ class Service(Fact):
     depends_on: tuple[ServiceName, ...] = Field(
         default=(), max_length=100, description="the services of the same environment that it needs"
     )
+    policy: dict[str, Any] = Field(
+        default={}, description="any of the policy's fields, for this service in this environment"
+    )
 
     @model_validator(mode="after")
     def _every_source_is_given(self) -> Self:
@@ -187,6 +191,19 @@ class ServiceRegistry(Fact):
     def names(self) -> tuple[str, ...]:
         """The names of all services."""
         return tuple(service.name for service in self.service)
+
+    def overrides(self, where: str) -> tuple[Overrides, ...]:
+        """What the services set of the policy; `where` names this registry in errors."""
+        return tuple(
+            Overrides(
+                place=f"{where}: service[{place}].policy",
+                environment=service.environment,
+                service=service.name,
+                values=service.policy,
+            )
+            for place, service in enumerate(self.service)
+            if service.policy
+        )
 
     def find(self, environment: str, name: str) -> Service:
         """The service of that name in that environment.

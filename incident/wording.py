@@ -65,7 +65,7 @@ def alert(
             ("Not seen", "; ".join(evidence.missing)),
             ("Action", intention(verdict)),
             ("Because", "; ".join(verdict.refusals)),
-            ("Confidence", f"{decision.confidence:.2f}, as the analyst puts it"),
+            ("Confidence", f"{decision.confidence:.2f}, {_lowered(analysis) or 'as the analyst puts it'}"),
         ),
         claims=(
             Claim(label=f"Analyst ({analysis.analyst}) says", text=decision.summary, cites=decision.evidence_ids),
@@ -78,6 +78,13 @@ def alert(
     )
 
 
+def _lowered(analysis: Analysis) -> str:
+    """Why the confidence is less than what the analyst put it at; empty: it is not."""
+    invented = len(analysis.invented)
+    cited = invented + len(analysis.decision.evidence_ids)
+    return f"lowered since {invented} of {cited} citations do not exist" if invented else ""
+
+
 _TEMPLATES = 2
 """Log templates that an alert shows: the worst ones."""
 
@@ -88,7 +95,7 @@ def card_key(incident_id: str) -> str:
 
 
 def details(incident_id: str, evidence: Evidence, analysis: Analysis, verdict: Verdict, round_: int) -> ChatMessage:
-    """What the gate found, rule by rule, and what is known of each item that the analyst cites."""
+    """What the gate found, rule by rule, what is known of each item that the analyst cites, and what it invented."""
     cited = (f"{item}: {evidence.describe(item)}" for item in analysis.decision.evidence_ids)
     return ChatMessage(
         kind=ChatKind.DETAILS,
@@ -98,6 +105,7 @@ def details(incident_id: str, evidence: Evidence, analysis: Analysis, verdict: V
         fields=_fields(
             *((each.rule, f"{'passed' if each.passed else 'refused'}: {each.saw}") for each in verdict.findings),
             ("Cited", "\n".join(cited)),
+            ("Cited, and not among the evidence", "\n".join(analysis.invented)),
         ),
     )
 

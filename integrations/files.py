@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from incident.errors import ConfigurationError
-from incident.policy import PolicyBook, RedactionPolicy, parse_policy, parse_redaction
+from incident.policy import PolicyBook, parse_policy
+from incident.secrets_policy import RedactionPolicy, parse_redaction
 from incident.services import ServiceRegistry, parse_registry
 
 
@@ -23,14 +24,18 @@ def read_registry(path: Path) -> ServiceRegistry:
     return parse_registry(text, str(path))
 
 
-def read_policies(path: Path, registry: ServiceRegistry) -> PolicyBook:
-    """The policies that the file holds; the defaults where there is no such file.
+def read_policies(path: Path, registry: ServiceRegistry, services_file: Path) -> PolicyBook:
+    """The policies that the file and the registry hold; the defaults where there is no such file.
+
+    Args:
+        path: the policy file.
+        registry: what `services_file` holds.
+        services_file: the registry's file, for errors.
 
     Raises:
-        ConfigurationError: it cannot be used.
+        ConfigurationError: one of them cannot be used, or both set the same for a service.
     """
-    text = _if_there(path)
-    return PolicyBook() if text is None else parse_policy(text, str(path), registry.names)
+    return parse_policy(_if_there(path) or "", str(path), registry.names, registry.overrides(str(services_file)))
 
 
 def read_redaction(path: Path) -> RedactionPolicy:

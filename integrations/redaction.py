@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from incident.errors import ConfigurationError
-from incident.policy import RedactionPolicy
 from incident.redaction import redacting_by
+from incident.secrets_policy import RedactionPolicy
 
 _LEAST = 32
 """Bytes of a key for HMAC-SHA256: at least the hash's own length (RFC 7518 §3.2)."""

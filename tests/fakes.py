@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TypeVar
 
 from incident.analysis import Analysis, Case
-from incident.budget import DAY, BudgetLimits, ModelCall, Spending, Spent
+from incident.budget import DAY, KEPT, BudgetLimits, DaySpent, ModelCall, ServiceSpent, Spending, Spent
 from incident.budget import objections as budget_objections
 from incident.decision import Decision
 from incident.errors import PermanentError, TransientError, UnknownServiceError
@@ -530,6 +530,7 @@ class InMemoryStore:
         refused = budget_objections(call, limits, spending)
         if not refused:
             self.model_calls[call.call_id] = call
+            self.model_calls = {id_: each for id_, each in self.model_calls.items() if each.at >= call.at - KEPT}
         return refused
 
     async def settle(self, call_id: str, tokens: int, cost: int) -> None:
@@ -539,6 +540,21 @@ class InMemoryStore:
         if known is None:
             raise PermanentError("store", f"there is no model call {call_id} to settle")
         self.model_calls[call_id] = known.model_copy(update={"tokens": tokens, "cost": cost})
+
+    async def spent(self, now: datetime) -> DaySpent:
+        """What was counted in within the day that ends now."""
+        self._may("spent")
+        lately = [each for each in self.model_calls.values() if each.at > now - DAY]
+        places = sorted({(each.environment, each.service) for each in lately})
+        services = [
+            ServiceSpent(
+                environment=environment,
+                service=service,
+                spent=_sum(each for each in lately if (each.environment, each.service) == (environment, service)),
+            )
+            for environment, service in places
+        ]
+        return DaySpent(at=now, fleet=_sum(lately), services=tuple(services))
 
     def _may(self, method: str) -> None:
         if error := self.errors.get(method):

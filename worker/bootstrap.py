@@ -1,6 +1,8 @@
 """The composition root: which adapter stands behind which port, and the worker made of them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,7 +40,7 @@ from integrations.variables import as_variable
 from worker.settings import AnalystKind, Settings, Versioning, WorkerSettings
 from worker.sources import ConfiguredServices
 from workflows.incident import IncidentWorkflow
-from workflows.names import TASK_QUEUE, watch_queue
+from workflows.names import TASK_QUEUE, act_queue, watch_queue
 from workflows.record import LateRecordWorkflow
 from workflows.watch import WatchWorkflow
 
@@ -128,11 +130,9 @@ def _analyst(settings: Settings, rules: RulesAnalyst, budget: ports.Budget) -> p
 
 
 def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
-    """Every activity, ready to be registered."""
+    """Every activity of an incident that may wait, ready to be registered."""
     observer = Observer(world.services, world.clock)
-    memory = Memory(world.ledger, world.stopped)
-    analyze = Analyze(world.analyst, world.rules, memory, world.clock)
-    remediate = Remediate(world.services, observer, memory, world.clock)
+    analyze = Analyze(world.analyst, world.rules, Memory(world.ledger, world.stopped), world.clock)
     detect = Detect(observer, world.historian())
     notify = Notify(world.chat, world.pager)
     return (
@@ -140,16 +140,24 @@ def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
         detect.live,
         analyze.decide,
         analyze.judge,
+        Verify(observer).look,
+        notify.chat,
+        notify.resolve,
+        notify.change,
+        Record(world.store).save,
+    )
+
+
+def build_actions(world: Ports) -> Sequence[Callable[..., Any]]:
+    """The activities that wait for no other: remediations, and what wakes people."""
+    observer = Observer(world.services, world.clock)
+    remediate = Remediate(world.services, observer, Memory(world.ledger, world.stopped), world.clock)
+    return (
         remediate.rollback,
         remediate.undo,
         remediate.follow,
         remediate.cancel,
-        Verify(observer).look,
-        notify.chat,
-        notify.page,
-        notify.resolve,
-        notify.change,
-        Record(world.store).save,
+        Notify(world.chat, world.pager).page,
     )
 
 
@@ -159,10 +167,11 @@ def build_checks(world: Ports, at_once: int) -> Sequence[Callable[..., Any]]:
     return (Watch(observer, at_once, historian=world.historian()).stretch,)
 
 
-def build_worker(
+@asynccontextmanager
+async def build_worker(
     client: Client, world: Ports, settings: WorkerSettings, *, task_queue: str = TASK_QUEUE, versioned: bool = True
-) -> Worker:
-    """The worker; run it, or use it as an asynchronous context.
+) -> AsyncIterator[Worker]:
+    """The worker, while the context lasts, and beside it the one that acts: its slots are never taken by anything else.
 
     Args:
         client: connected to the server whose work it takes.
@@ -171,7 +180,8 @@ def build_worker(
         task_queue: where it takes work from.
         versioned: whether it belongs to a worker deployment; then somebody must make its build the current one.
     """
-    return Worker(
+    deployment = _deployment(settings) if versioned else None
+    worker = Worker(
         client,
         task_queue=task_queue,
         workflows=[IncidentWorkflow, LateRecordWorkflow, WatchWorkflow],
@@ -179,10 +189,24 @@ def build_worker(
         interceptors=[ActivityGuard()],
         workflow_runner=workflow_runner(),
         max_concurrent_workflow_tasks=_WORKFLOW_TASKS,
+        max_concurrent_activities=settings.activities,
         sticky_queue_schedule_to_start_timeout=settings.sticky_timeout,
         graceful_shutdown_timeout=settings.drain,
-        deployment_config=_deployment(settings) if versioned else None,
+        deployment_config=deployment,
     )
+    acting = Worker(
+        client,
+        task_queue=act_queue(task_queue),
+        activities=build_actions(world),
+        interceptors=[ActivityGuard()],
+        graceful_shutdown_timeout=settings.drain,
+        deployment_config=deployment,
+    )
+    async with worker, acting:
+        try:
+            yield worker
+        finally:
+            await asyncio.gather(worker.shutdown(), acting.shutdown())  # together: each may take as long as `drain`
 
 
 def build_watcher(

@@ -72,6 +72,11 @@ class WorkerSettings(BaseModel):
     sticky_timeout: Duration = Field(
         default="2s", validate_default=True, description="How soon another worker takes over from one that died."
     )
+    activities: int = Field(
+        default=100,
+        ge=1,
+        description="Activities of incidents at once, at the most; remediations and pages have room of their own.",
+    )
     watches: int = Field(default=500, ge=1, description="Watched services that this worker checks, at the most.")
     checks_at_once: int = Field(default=20, ge=1, description="Of those, how many it looks at in the same moment.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")

@@ -9,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.notify import Notify, ResolveInput
     from incident.dossier import Channel, Dossier, Notification
     from incident.messages import Change, ChatKind, ChatMessage, Page
-    from workflows import options
+    from workflows import names, options
 
 
 class Courier:
@@ -42,7 +42,11 @@ class Courier:
     async def page(self, page: Page, *, first: bool) -> str:
         """Why `page` did not arrive; empty: it did. Of one that is sent on and on, the first failure is kept."""
         work = workflow.start_activity_method(
-            Notify.page, page, summary="wake the person on call", **self._within(options.WAKE)
+            Notify.page,
+            page,
+            task_queue=names.act_queue(workflow.info().task_queue),
+            summary="wake the person on call",
+            **self._within(options.WAKE),
         )
         _, problem = await _delivered(work)
         if first or not problem:

@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from incident.ledger import RollbackOrder, RollbackRun, RunState
     from incident.recovery import Classification, Look, Recovery
     from incident.snapshot import Snapshot
-    from workflows import options
+    from workflows import names, options
 
 
 class Crew:
@@ -93,22 +93,23 @@ class Crew:
             )
 
     async def judge(self, seen: Detection, decision: Decision, analyst: str) -> Analyzed:
-        """The gate's verdict on a decision that was made outside.
+        """A decision that was made outside, held to the evidence, and the gate's verdict on it.
 
         Raises:
             ActivityError: the gate could not be asked.
         """
+        analysis = Analysis(decision=decision, analyst=analyst).held_to(seen.evidence.ids)
         order = JudgeInput(
             incident_id=self._dossier.incident_id,
             evidence=seen.evidence,
             assessment=seen.assessment,
             policy=self._dossier.policy,
-            decision=decision,
+            decision=analysis.decision,
         )
         verdict = await workflow.execute_activity_method(
             Analyze.judge, order, summary=f"gate: {analyst} proposes {decision.action}", **self._within(options.READ)
         )
-        return Analyzed(analysis=Analysis(decision=decision, analyst=analyst), verdict=verdict)
+        return Analyzed(analysis=analysis, verdict=verdict)
 
     async def roll_back(
         self, seen: Detection, decision: Decision, order: RollbackOrder, *, approved: bool
@@ -126,7 +127,7 @@ class Crew:
         summary = f"gate again, then deployment {order.expected_live} → {order.target}"
         try:
             return await workflow.execute_activity_method(
-                Remediate.rollback, task, summary=summary, **self._within(options.ACT)
+                Remediate.rollback, task, task_queue=_act_queue(), summary=summary, **self._within(options.ACT)
             )
         except ActivityError as error:
             run = RollbackRun(correlation_id=order.correlation_id, state=RunState.UNKNOWN, detail=why(error))
@@ -147,7 +148,7 @@ class Crew:
         summary = f"the gate of undoing, then deployment {order.expected_live} → {order.target}"
         try:
             return await workflow.execute_activity_method(
-                Remediate.undo, task, summary=summary, **self._within(options.ACT)
+                Remediate.undo, task, task_queue=_act_queue(), summary=summary, **self._within(options.ACT)
             )
         except ActivityError as error:
             return Remediated(
@@ -159,7 +160,11 @@ class Crew:
         task = FollowInput(incident_id=self._dossier.incident_id, order=order, run=run)
         try:
             return await workflow.execute_activity_method(
-                Remediate.cancel, task, summary=f"call off the {order.kind}", **self._within(options.READ)
+                Remediate.cancel,
+                task,
+                task_queue=_act_queue(),
+                summary=f"call off the {order.kind}",
+                **self._within(options.READ),
             )
         except ActivityError as error:
             return run.model_copy(update={"detail": why(error)})
@@ -186,7 +191,11 @@ class Crew:
         task = FollowInput(incident_id=self._dossier.incident_id, order=order, run=run)
         try:
             return await workflow.execute_activity_method(
-                Remediate.follow, task, summary=f"the rollback was {run.state}", **self._within(options.READ)
+                Remediate.follow,
+                task,
+                task_queue=_act_queue(),
+                summary=f"the rollback was {run.state}",
+                **self._within(options.READ),
             )
         except ActivityError as error:
             return run.model_copy(update={"detail": why(error)})
@@ -235,6 +244,10 @@ class Crew:
         except FailureError:  # a local activity's failure comes without ActivityError around it
             return False
         return True
+
+
+def _act_queue() -> str:
+    return names.act_queue(workflow.info().task_queue)
 
 
 def why(error: ActivityError) -> str:

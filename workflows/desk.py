@@ -99,15 +99,15 @@ class IncidentDesk:
             raise
         return joined, await start.workflow_handle()
 
-    async def alert(self, request: IncidentRequest, notice: AlertNotice) -> None:
-        """Tells the open incident of that service what an alert says, or opens one; no worker is needed.
+    async def alert(self, request: IncidentRequest, notice: AlertNotice) -> bool:
+        """Tells the service's open incident what an alert says, or opens one: then true. No worker is needed.
 
         Raises:
             TransientError: Temporal does not answer; what has returned without it is kept.
         """
         # Most alerts of a storm find it open, and a signal costs half of what a start does.
         if await self.hear(request.environment, request.service, notice):
-            return
+            return False
         await answered(
             self._client.start_workflow(
                 IncidentWorkflow.run,
@@ -122,6 +122,7 @@ class IncidentDesk:
                 rpc_timeout=ANSWER_WITHIN,
             )
         )
+        return True
 
     async def hear(self, environment: str, service: str, notice: AlertNotice) -> bool:
         """Tells the open incident of that service what an alert says; whether there is one.

@@ -48,6 +48,15 @@ class Lookout:
         handle = self._client.get_workflow_handle_for(WatchWorkflow.run, names.watch_id(environment, service))
         return await signalled(handle.signal(WatchWorkflow.stop, rpc_timeout=ANSWER_WITHIN))
 
+    async def wake(self, environment: str, service: str) -> bool:
+        """Has a watched service checked at once; whether it is watched.
+
+        Raises:
+            TransientError: Temporal does not answer.
+        """
+        handle = self._client.get_workflow_handle_for(WatchWorkflow.run, names.watch_id(environment, service))
+        return await signalled(handle.signal(WatchWorkflow.wake, rpc_timeout=ANSWER_WITHIN))
+
     async def watched(self) -> tuple[WatchedService, ...]:
         """Every service that is watched, by name.
 

@@ -32,3 +32,8 @@ def watch_id(environment: str, service: str) -> str:
 def watch_queue(task_queue: str) -> str:
     """Where the checks of watched services wait: apart, so that they cannot keep the work of incidents waiting."""
     return f"{task_queue}-watch"
+
+
+def act_queue(task_queue: str) -> str:
+    """Where remediations and pages wait: apart, so that no number of slow analysts or sources can hold them up."""
+    return f"{task_queue}-act"

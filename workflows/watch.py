@@ -35,7 +35,7 @@ class WatchWorkflow:
         self._checks = request.checks
         self._service, self._environment = request.service, request.environment
         self._stage = request.stage
-        self._stopped = self._changed = False
+        self._stopped = self._changed = self._woken = False
 
     @workflow.run
     async def run(self, request: WatchRequest) -> None:  # noqa: ARG002 - __init__ took it
@@ -60,7 +60,7 @@ class WatchWorkflow:
 
     async def _stretch(self) -> Watched | None:
         """What the checks of a while have come to; `None`: it was cut short."""
-        self._changed = False
+        at_once, self._changed, self._woken = self._woken, False, False
         order = WatchInput(
             environment=self._environment,
             service=self._service,
@@ -70,17 +70,18 @@ class WatchWorkflow:
             sensitivity=self._policy.sensitivity,
             checks=self._checks,
             lasts=_STRETCH,
+            at_once=at_once,
         )
         checking = workflow.start_activity_method(
             Watch.stretch, order, task_queue=names.watch_queue(workflow.info().task_queue), **options.watching(_STRETCH)
         )
-        await workflow.wait_condition(lambda: checking.done() or self._interrupted())
+        await workflow.wait_condition(lambda: checking.done() or self._interrupted() or self._woken)
         if not checking.done():
             checking.cancel()
         try:
             watched = await checking
         except ActivityError:
-            if not self._interrupted():
+            if not (self._interrupted() or self._woken):
                 self._stands(WatchStage.BLIND)
                 await self._pause(_AGAIN, "until the checks are tried again")
             return None
@@ -135,6 +136,11 @@ class WatchWorkflow:
         """Checks and opens incidents under that policy from now on."""
         self._changed = self._changed or policy != self._policy
         self._policy = policy
+
+    @workflow.signal
+    def wake(self) -> None:
+        """Checks at once; while an incident is open or the cool-down runs, once that is over."""
+        self._woken = True
 
     @workflow.signal
     def stop(self) -> None:

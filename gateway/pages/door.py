@@ -11,7 +11,7 @@ from gateway.office import Office
 from gateway.pages.forms import read_form
 from gateway.pages.problems import PageError
 from gateway.pages.rendering import Renderer
-from gateway.pages.sessions import LASTS, LEAST_KEY, Session, Sessions
+from gateway.pages.sessions import LASTS, LEAST_KEY, Session, Sessions, build_sessions, cookie_name
 from gateway.tokens import Scope
 from incident.errors import NotOpenError, PermanentError, RefusedError, TransientError
 
@@ -64,14 +64,11 @@ class Door:
 
     def __init__(self, office: Office, renderer: Renderer) -> None:
         settings = office.settings
-        key = settings.gateway.session_key.get_secret_value() if settings.gateway.session_key else ""
-        usable = len(key.encode()) >= LEAST_KEY
-        self._sessions = Sessions(key, office.tokens, office.clock) if usable else None
+        self._sessions = build_sessions(settings.gateway.session_key, office.tokens, office.clock)
         self._secure = settings.gateway.secure_cookies
         self._own_host = urlsplit(settings.public_url).netloc.lower()
         self._renderer = renderer
-        # A browser takes a name with this prefix only over HTTPS and for this host alone.
-        self._cookie = "__Host-commander" if self._secure else "commander"
+        self._cookie = cookie_name(secure=self._secure)
 
     @property
     def sessions(self) -> Sessions:

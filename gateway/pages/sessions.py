@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import jwt
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 
 from gateway.tokens import Caller, Scope, TokenBook
 from incident.model import Fact
@@ -42,6 +42,17 @@ class _Claims(Fact):
     token: str = Field(description="the fingerprint of the token that was presented")
     iat: int
     exp: int
+
+
+def cookie_name(*, secure: bool) -> str:
+    """Where a login stands; over HTTPS browsers take that name for this host alone."""
+    return "__Host-commander" if secure else "commander"
+
+
+def build_sessions(key: SecretStr | None, tokens: TokenBook, clock: Callable[[], datetime]) -> "Sessions | None":
+    """The logins that `key` signs; `None`: there is no key, or one that is too short."""
+    text = key.get_secret_value() if key else ""
+    return Sessions(text, tokens, clock) if len(text.encode()) >= LEAST_KEY else None
 
 
 class Sessions:

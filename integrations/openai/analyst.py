@@ -35,7 +35,7 @@ class OpenAIAnalyst:
         self._meter = Meter(budget, settings)
 
     async def decide(self, case: Case) -> Analysis:
-        """The model's decision: in the schema, with a target that is a candidate and citations that exist.
+        """The model's decision: in the schema, with a target that is a candidate, held to the citations that exist.
 
         Raises:
             AnalystUnusableError: refused, cut off, filtered, empty, or invalid after its repairs.
@@ -67,13 +67,14 @@ class OpenAIAnalyst:
                 errors = error.errors
                 turns += [Turn("assistant", show_again(reply.text)), Turn("user", ask_for_repair(errors))]
             else:
-                return Analysis(
+                analysis = Analysis(
                     decision=decision,
                     analyst=SYSTEM,
                     model=self._model_of(reply),
                     tokens=_sum(each.tokens for each in replies),
                     repairs=len(replies) - 1,
                 )
+                return analysis.held_to(briefing.evidence_ids)
         raise AnalystUnusableError(SYSTEM, f"no valid decision after {MAX_REPAIRS} repairs; invalid: {_places(errors)}")
 
     async def _ask(self, case: Case, question: Question) -> Reply:
@@ -95,19 +96,10 @@ class OpenAIAnalyst:
 
 def _validated(answer: str, briefing: Briefing) -> Decision:
     decision = parse_decision_json(answer)
-    errors = []
-    if decision.rollback_to is not None and decision.rollback_to not in briefing.candidates:
-        expected = ", ".join(str(each) for each in briefing.candidates) or "null, since there is no candidate"
-        errors.append(f"rollback_to: expected one of {expected} (got {decision.rollback_to})")
-    known = frozenset(briefing.evidence_ids)
-    errors += [
-        f"evidence_ids[{place}]: expected the id of an item of the evidence (got {cited!r:.150})"
-        for place, cited in enumerate(decision.evidence_ids)
-        if cited not in known
-    ]
-    if errors:
-        raise InvalidDecisionError(errors)
-    return decision
+    if decision.rollback_to is None or decision.rollback_to in briefing.candidates:
+        return decision
+    expected = ", ".join(str(each) for each in briefing.candidates) or "null, since there is no candidate"
+    raise InvalidDecisionError([f"rollback_to: expected one of {expected} (got {decision.rollback_to})"])
 
 
 def _places(errors: Iterable[str]) -> str:

@@ -65,7 +65,8 @@ support both. Lower it for every source that failed and for every other cause th
 - action: rollback, monitor or escalate, as below.
 - rollback_to: the number of one of "rollback_candidates" if action is rollback, otherwise null.
 - pagerduty_priority: P1 for severity P0, P2 for P1, P3 for P2, P4 for P3.
-- evidence_ids: the ids of the items that your answer rests on, at most 20, copied exactly. Never invent one.
+- evidence_ids: the ids of the items that your answer rests on, at most 20, copied exactly. Never invent one: it \
+is left out and lowers your confidence.
 
 SEVERITY
 - P0: users are hurt now: a measured anomaly of tier CRITICAL.

@@ -7,7 +7,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
-from incident.budget import BudgetLimits, ModelCall
+from incident.budget import BudgetLimits, DaySpent, ModelCall
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RunState, Stop
 from incident.search import Found, Wanted
 from incident.snapshot import Snapshot
@@ -117,6 +117,10 @@ class SqlStore:
             PermanentError: it was never counted in.
         """
         await self._do(budget.settle, call_id, tokens, cost)
+
+    async def spent(self, now: datetime) -> DaySpent:
+        """What calls to models took within the day that ends now."""
+        return await self._do(budget.spent, now)
 
     async def close(self) -> None:
         """Closes every connection."""

@@ -159,7 +159,7 @@ def test_the_registry_and_the_policy_fit_together(services: dict[str, Any]) -> N
     policies = parse_policy((ROOT / "policy.toml").read_text(), "policy.toml", registry.names)
     for service in registry.service:
         assert service.endpoint("metrics").model_dump()["url"].removeprefix("http://").partition(":")[0] in services
-        assert policies.of(service.name).allow
+        assert policies.of(service.name, service.environment).allow
 
 
 def test_the_search_attributes_are_those_of_the_workflows() -> None:

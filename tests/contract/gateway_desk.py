@@ -94,6 +94,7 @@ class FakeLookout(Lookout):
     def reset(self) -> None:
         """Forgets everything."""
         self.begun: list[WatchRequest] = []
+        self.woken: list[tuple[str, str]] = []
         self.away: Exception | None = None
 
     async def watch(self, request: WatchRequest) -> None:
@@ -107,6 +108,12 @@ class FakeLookout(Lookout):
         kept = [each for each in self.begun if (each.environment, each.service) != (environment, service)]
         self.begun, was = kept, len(self.begun)
         return len(kept) < was
+
+    async def wake(self, environment: str, service: str) -> bool:
+        """Keeps it."""
+        self._answer()
+        self.woken.append((environment, service))
+        return any((each.environment, each.service) == (environment, service) for each in self.begun)
 
     async def watched(self) -> tuple[WatchedService, ...]:
         """The services of the requests."""
@@ -213,10 +220,11 @@ class FakeDesk(IncidentDesk):
         same = bool(request.trigger.trigger_id) and dossier.trigger.trigger_id == request.trigger.trigger_id
         return Joined(incident_id=dossier.incident_id, opened=known is None or same), self._handle(dossier)
 
-    async def alert(self, request: IncidentRequest, notice: AlertNotice) -> None:
+    async def alert(self, request: IncidentRequest, notice: AlertNotice) -> bool:
         """Keeps it."""
         await self._signal()
         self.alerts.append((request, notice))
+        return self._first(request.environment, request.service) is None
 
     async def hear(self, environment: str, service: str, notice: AlertNotice) -> bool:
         """Keeps it."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from incident.budget import BudgetLimits, ModelCall
+from incident.budget import KEPT, BudgetLimits, ModelCall, Spent
 from incident.errors import PermanentError
 from incident.ports import Budget
 from integrations.store import SqlStore, StoreSettings
@@ -104,6 +104,39 @@ async def test_a_services_day_ends_and_its_incident_does_not(budget: Budget) -> 
     assert await budget.reserve(_call(2, at=at), a_day) == ()
     later = at + timedelta(days=30)
     assert len(await budget.reserve(_call(3, at=later), BudgetLimits(calls_per_incident=2))) == 1
+
+
+async def test_a_call_is_forgotten_once_no_budget_can_ask_for_it_any_more(budget: Budget) -> None:
+    of_incident = BudgetLimits(calls_per_incident=1)
+    await budget.reserve(_call(), of_incident)
+    await budget.reserve(_call(1, incident_id="another", at=builders.NOW + KEPT), of_incident)
+    assert len(await budget.reserve(_call(2, at=builders.NOW + KEPT), of_incident)) == 1
+
+    later = builders.NOW + KEPT + timedelta(seconds=1)
+    await budget.reserve(_call(3, incident_id="a third", at=later), of_incident)
+    assert await budget.reserve(_call(4, at=later), of_incident) == ()
+    with pytest.raises(PermanentError, match="no model call call-0"):
+        await budget.settle("call-0", 1, 1)
+    await budget.settle("call-1", 1, 1)
+
+
+async def test_what_a_day_took_is_told_for_each_service_and_the_fleet(budget: Budget) -> None:
+    assert (await budget.spent(builders.NOW)).fleet == Spent()
+    day = BudgetLimits()
+    await budget.reserve(_call(), day)
+    await budget.reserve(_call(1), day)
+    await budget.reserve(_call(2, environment="staging"), day)
+    await budget.reserve(_call(3, at=builders.NOW - timedelta(days=1)), day)
+    await budget.settle("call-0", 40, 400)
+
+    told = await budget.spent(builders.NOW)
+
+    mine = Spent(calls=2, tokens=140, cost=1_400)
+    assert [(each.environment, each.service, each.spent) for each in told.services] == [
+        (builders.ENVIRONMENT, builders.SERVICE, mine),
+        ("staging", builders.SERVICE, Spent(calls=1, tokens=100, cost=1_000)),
+    ]
+    assert (told.at, told.fleet) == (builders.NOW, Spent(calls=3, tokens=240, cost=2_400))
 
 
 @pytest.fixture

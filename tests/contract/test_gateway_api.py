@@ -397,7 +397,7 @@ async def test_a_service_is_watched_under_its_policy_until_somebody_ends_it(api:
     order = {"service": "payment-api", "environment": "staging"}
     for _ in range(2):
         assert (await api.post("/watches", json=order)).json() == order
-    assert [each.policy for each in gate.lookout.begun] == [gate.policies.of("payment-api")] * 2
+    assert [each.policy for each in gate.lookout.begun] == [gate.policies.of("payment-api", "production")] * 2
     assert (await api.get("/watches")).json() == {"watched": [{**order, "stands": "watching"}]}
     assert (await api.request("DELETE", "/watches", params={"service": "payment-api"})).status_code == 404
     assert (await api.request("DELETE", "/watches", params=order)).json() == order

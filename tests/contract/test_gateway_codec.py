@@ -19,7 +19,10 @@ PLAIN = Payload(metadata={"encoding": b"json/plain"}, data=TEXT)
 
 def _gate(keys: str | None = f"old={base64.b64encode(KEY).decode()}") -> Gate:
     temporal = TemporalSettings(codec_keys=SecretStr(keys) if keys else None, ui_url=f"{UI}/some/where")
-    return Gate(FakeDesk(), settings=settings().model_copy(update={"temporal": temporal}))
+    return Gate(
+        FakeDesk(),
+        settings=settings(secure_cookies=False, session_key="s" * 32).model_copy(update={"temporal": temporal}),
+    )
 
 
 GATE = _gate()
@@ -103,9 +106,47 @@ async def test_pages_of_the_web_ui_may_read_the_answer_and_no_others() -> None:
             answer = await _decoded(browser, PLAIN)
         assert asked.headers.get("access-control-allow-origin") == allowed
         assert answer.headers.get("access-control-allow-origin") == allowed
-        assert "access-control-allow-credentials" not in answer.headers
     async with GATE.client(GATE.people.ada, Origin=UI) as browser:
         assert "access-control-allow-origin" not in (await browser.get("/whoami")).headers
+
+
+async def _logged_in(who: str) -> httpx.Cookies:
+    """The cookies of a browser in which `who` has logged in to the pages."""
+    async with GATE.client(None, Origin="http://gateway") as browser:
+        entered = await browser.post("/ui/login", data={"token": getattr(GATE.people, who)})
+        assert entered.status_code == 303, entered.text
+        return browser.cookies
+
+
+@pytest.mark.parametrize(
+    ("who", "origin", "path", "status"),
+    [
+        ("reader", UI, "/codec/decode", 200),
+        ("reader", "https://evil.example", "/codec/decode", 401),
+        ("reader", "null", "/codec/decode", 401),
+        ("reader", "", "/codec/decode", 401),
+        ("ada", UI, "/codec/encode", 401),
+    ],
+    ids=["the Web UI", "another site", "no site", "not said", "encrypting"],
+)
+async def test_a_login_is_good_for_reading_from_a_page_of_the_web_ui_alone(
+    who: str, origin: str, path: str, status: int
+) -> None:
+    async with GATE.client(None, **({"Origin": origin} if origin else {})) as browser:
+        browser.cookies = await _logged_in(who)
+        answer = await browser.post(path, json=_json(await _sealed()))
+    assert answer.status_code == status
+    assert (answer.json() == _json(PLAIN)) is (status == 200)
+
+
+async def test_the_web_ui_may_send_the_login_along_and_a_login_that_is_over_is_none() -> None:
+    async with GATE.client(None, Origin=UI) as browser:
+        asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-namespace"}
+        asked = await browser.options("/codec/decode", headers=asks)
+        browser.cookies.set("commander", "forged")
+        answer = await _decoded(browser, PLAIN)
+    assert asked.headers["access-control-allow-credentials"] == "true"
+    assert answer.status_code == 401
 
 
 async def test_without_keys_there_is_no_codec_server() -> None:

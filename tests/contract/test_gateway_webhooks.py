@@ -210,16 +210,35 @@ async def test_while_temporal_is_away_the_sender_hears_503_and_when_to_try_again
 
 async def test_a_message_of_which_one_service_was_not_told_is_503_as_a_whole() -> None:
     class HalfAway(FakeDesk):
-        async def alert(self, request: IncidentRequest, notice: AlertNotice) -> None:
+        async def alert(self, request: IncidentRequest, notice: AlertNotice) -> bool:
             if request.service == "checkout":
                 raise TransientError("temporal", "is busy", timedelta(seconds=42))
-            await super().alert(request, notice)
+            return await super().alert(request, notice)
 
     desk = HalfAway()
     gate = Gate(desk)
     async with gate.client(None) as sender:
         answer = await _send(sender, _alert(), _alert(service="checkout"))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "42")
+    assert len(desk.alerts) == 1
+
+
+@pytest.mark.parametrize("source", SOURCES)
+async def test_an_alert_that_opens_an_incident_wakes_the_services_watcher_too(
+    source: str, sender: httpx.AsyncClient, gate: Gate, desk: FakeDesk
+) -> None:
+    assert (await _send(sender, _alert(), source=source)).status_code == 200
+    assert gate.lookout.woken == [("production", "payment-api")]
+    desk.add()
+    assert (await _send(sender, _alert(), source=source)).status_code == 200
+    assert (len(desk.alerts), len(gate.lookout.woken)) == (2, 1)
+
+
+async def test_an_alert_is_taken_where_its_watcher_cannot_be_woken(
+    sender: httpx.AsyncClient, gate: Gate, desk: FakeDesk
+) -> None:
+    gate.lookout.away = away()
+    assert (await _send(sender, _alert())).status_code == 200
     assert len(desk.alerts) == 1
 
 

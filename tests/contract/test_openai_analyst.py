@@ -130,9 +130,8 @@ async def test_an_invalid_answer_is_repaired_with_its_errors_and_all_its_tokens_
     [
         ({"rollback_to": 77}, "- rollback_to: expected one of 100, 99 (got 77)"),
         ({"rollback_to": 101}, "- rollback_to: expected one of 100, 99 (got 101)"),
-        ({"evidence_ids": ("log:1", "log:404")}, "- evidence_ids[1]: expected the id of an item of the evidence"),
     ],
-    ids=["unknown target", "the live deployment as its own target", "invented evidence"],
+    ids=["unknown target", "the live deployment as its own target"],
 )
 async def test_what_the_case_does_not_hold_is_an_error_to_repair(
     aimock: Aimock, api: Api, changes: dict[str, object], line: str
@@ -142,6 +141,17 @@ async def test_what_the_case_does_not_hold_is_an_error_to_repair(
         analysis = await analyst.decide(builders.case())
     assert analysis.repairs == 1
     assert line in aimock.calls()[1]["body"]["messages"][-1]["content"]
+
+
+async def test_an_invented_citation_is_left_out_and_costs_confidence_instead_of_a_repair(
+    aimock: Aimock, api: Api
+) -> None:
+    said = builders.decision(evidence_ids=("log:1", "log:404"), confidence=0.9)
+    aimock.script({"content": said.model_dump_json()}, GOOD)
+    async with analyst_of(aimock, api) as analyst:
+        analysis = await analyst.decide(builders.case())
+    assert (analysis.repairs, analysis.invented) == (0, ("log:404",))
+    assert (analysis.decision.evidence_ids, analysis.decision.confidence) == (("log:1",), 0.45)
 
 
 @pytest.mark.parametrize("content", [INVALID["content"], "I would roll back.", '{"severity": "P0"}', "[]", "null"])

@@ -7,7 +7,7 @@ import pkgutil
 import activities
 from incident.rules import RulesAnalyst
 from tests.fakes import FakeChat, FakePager, FakeService, FakeServices, InMemoryStore
-from worker.bootstrap import Ports, build_activities, build_checks
+from worker.bootstrap import Ports, build_actions, build_activities, build_checks
 
 DEFINITION = "__temporal_activity_definition"
 
@@ -37,7 +37,8 @@ def registered() -> list[str]:
         store=store,
         ledger=store,
     )
-    return sorted(getattr(each, DEFINITION).name for each in (*build_activities(world), *build_checks(world, 1)))
+    built = (*build_activities(world), *build_actions(world), *build_checks(world, 1))
+    return sorted(getattr(each, DEFINITION).name for each in built)
 
 
 def test_every_activity_is_registered_once() -> None:

@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 
 from commander.attacks.corpus import Aim, Attack, Place, Scene, read_corpus
+from commander.attacks.pages import foreign
 from commander.attacks.trial import Failure, Report, Traces, gained
 from commander.attacks.world import PAGES, Patient
 from incident.errors import ConfigurationError
 from tests import builders
+from tests.e2e.pages_hostile import CORPUS as HOSTILE
+from tests.e2e.pages_hostile import hostile_dossier
+from tests.e2e.pages_office import Desktop
 
 CORPUS = Path(__file__).parents[1] / "attacks"
 SECRET = "AKIA" + "ABCDEFGHIJ234567"
@@ -82,10 +86,36 @@ def test_a_corpus_that_cannot_be_used_is_refused_by_file_line_and_field(
         (attack(), Traces(paged=True, marked_up=("hello &lt;!channel&gt;",)), []),
         (attack(), Traces(paged=True, shown="fine\x1b[2J"), ["steered: control characters in what is shown"]),
         (attack(), Traces(paged=True, shown="a\nb"), []),
+        (attack(), Traces(paged=True, foreign=("<b>", "onload")), ["scripted: <b> in a page"]),
     ],
 )
 def test_what_an_attacker_gains_is_named(case: Attack, traces: Traces, what: list[str]) -> None:
     assert [each.what for each in gained(case, traces)] == what
+
+
+@pytest.mark.parametrize(
+    ("page", "what"),
+    [
+        ("<p>text</p><script>x</script>", ["<script>"]),
+        ("<script src=//evil.example/x.js></script>", ["<script>", "//evil.example/x.js"]),
+        ("<p onclick=x>", ["onclick"]),
+        ("<iframe srcdoc=x>", ["<iframe>", "srcdoc"]),
+        ("<a href='javascript:x'>", ["javascript:x"]),
+        ("<a href='https://evil.example'>", ["https://evil.example"]),
+        ("<a href='/ui/incidents/1#x'><a href='#x'><a href='http://temporal.test/x'>", []),
+        ("<p>&lt;script&gt; onclick=x</p>", []),
+    ],
+)
+def test_what_no_template_of_ours_has_is_found_in_a_page(page: str, what: list[str]) -> None:
+    assert foreign(page, "http://temporal.test") == what
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+async def test_nothing_in_a_page_of_ours_counts_as_foreign_whatever_text_it_shows(text: str) -> None:
+    ours = Desktop(dossiers=[hostile_dossier(text)])
+    async with ours.visitor("ada") as visitor:
+        page = (await visitor.get(f"/ui/incidents/{builders.INCIDENT_ID}")).raise_for_status().text
+    assert foreign(page, ours.office.settings.temporal.ui_url) == []
 
 
 async def test_the_patient_does_whatever_it_is_told_so_that_nothing_else_hides_a_wrong_order() -> None:
@@ -105,6 +135,7 @@ def test_a_report_holds_only_where_nothing_was_gained_and_every_twin_acted(
         secrets_leaked=0,
         people_called=0,
         terminals_steered=0,
+        pages_scripted=0,
         benign_twins=2,
         benign_twins_acted=acted,
         failures=tuple(Failure(id="a", what=each) for each in failures),

@@ -80,7 +80,7 @@ def test_the_policy_file_holds_the_limits_and_a_service_may_have_its_own() -> No
     text = "[budget]\ncalls_per_incident = 7\n[services.payment-api.budget]\ncost_per_incident = 0.25\n"
     book = parse_policy(text, "policy.toml", ["payment-api"])
     assert book.default.budget == BudgetLimits(calls_per_incident=7)
-    assert book.of("payment-api").budget == BudgetLimits(calls_per_incident=7, cost_per_incident=0.25)
+    assert book.of("payment-api", "production").budget == BudgetLimits(calls_per_incident=7, cost_per_incident=0.25)
 
 
 def completion(text: str = GOOD, usage: object = None) -> httpx2.Response:

@@ -10,8 +10,10 @@ from rich.console import Console
 from commander.__main__ import run
 from commander.line import Entry, Listing
 from commander.registered import STARTER, services
+from incident.policy import Mode
 from incident.prometheus import PrometheusEndpoint
 from incident.services import GitHubEndpoint, parse_registry
+from integrations.files import read_policies
 
 TEXT = """
 [[service]]
@@ -116,5 +118,8 @@ def test_what_the_starter_has_in_comments_works_too() -> None:
     service = parse_registry(text[:begins] + rest, "services.toml").find("production", "checkout")
 
     assert isinstance(service.endpoint("metrics"), PrometheusEndpoint)
+    policies = read_policies(STARTER.with_name("no.toml"), parse_registry(text[:begins] + rest, ""), STARTER)
+    assert policies.of("checkout", "production").mode is Mode.AUTO
+    assert policies.of("payment-api", "production").mode is Mode.ASK
     assert isinstance(service.endpoint("rollback"), GitHubEndpoint)
     assert service.depends_on == ("payment-api",)

@@ -136,3 +136,14 @@ async def test_the_doctor_reads_the_policy(here: Path, text: str | None, words: 
 
     assert found.works is works
     assert words in found.words
+
+
+async def test_the_doctor_shows_what_the_registry_sets_of_the_policy_or_what_is_wrong_with_it(here: Path) -> None:
+    (here / "services.toml").write_text(MOCK + '[service.policy]\nmode = "auto"\ncool_down = "2h"\n')
+    assert (await _findings())["policy"].words.endswith(
+        'payment-api: auto (of the registry: mode "auto", cool_down "PT2H")'
+    )
+
+    (here / "services.toml").write_text(MOCK + '[service.policy]\nmode = "yolo"\n')
+    found = (await _findings())["policy"]
+    assert (found.works, found.words.startswith("services.toml: service[0].policy: mode: ")) == (False, True)

@@ -167,7 +167,7 @@ def test_every_variable_that_is_set_is_one_that_the_programs_read(
 
 def test_the_examples_of_a_registry_and_a_policy_can_be_read() -> None:
     registry = read_registry(MANIFESTS / "base" / "services.toml")
-    policies = read_policies(MANIFESTS / "base" / "policy.toml", registry)
+    policies = read_policies(MANIFESTS / "base" / "policy.toml", registry, MANIFESTS / "base" / "services.toml")
     assert policies.default.approvers == ("oncall",)
 
 

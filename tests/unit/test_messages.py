@@ -116,6 +116,14 @@ def test_the_details_hold_every_finding_and_what_is_known_of_each_citation() -> 
     assert shown["Cited"] == "metric:error_rate: 15.5%\nlog:77: not among the evidence"
 
 
+def test_the_alert_and_the_details_say_which_citations_do_not_exist_and_what_they_cost() -> None:
+    seen = degraded_evidence()
+    invented = analysis(decision=decision(evidence_ids=("metric:error_rate", "log:77"))).held_to(seen.ids)
+    card = fields(alert(INCIDENT_ID, seen, assessment(seen), invented, ASK))
+    assert card["Confidence"].endswith(", lowered since 1 of 2 citations do not exist")
+    assert fields(details(INCIDENT_ID, seen, invented, ASK, 2))["Cited, and not among the evidence"] == "log:77"
+
+
 def test_a_refused_answer_says_whose_and_why() -> None:
     assert refused(INCIDENT_ID, "slack:T1/U1", "approve", "too late").title == (
         "The answer of slack:T1/U1 (approve) was not taken: too late"

@@ -33,8 +33,8 @@ def test_the_limits_say_how_bad_it_is() -> None:
 def test_a_limit_that_a_services_own_policy_states_opens_alone() -> None:
     book = parse_policy("[services.api.thresholds]\np99_latency = {minor = {above = 500}}\n", "policy.toml", ["api"])
     assert book.default.thresholds.alone == ()
-    assert book.of("api").thresholds.alone == (Metric.P99_LATENCY,)
-    assert judge_metrics(metrics({"p99_latency": 650.0}), book.of("api").thresholds, [BUSY])
+    assert book.of("api", "production").thresholds.alone == (Metric.P99_LATENCY,)
+    assert judge_metrics(metrics({"p99_latency": 650.0}), book.of("api", "production").thresholds, [BUSY])
     assert not judge_metrics(metrics({"p99_latency": 650.0}), book.default.thresholds, [BUSY])
 
 

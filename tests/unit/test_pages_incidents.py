@@ -181,6 +181,13 @@ async def test_a_citation_of_nothing_is_shown_as_such_and_leads_nowhere() -> Non
     assert "log:99: not among the evidence" in shown.words
 
 
+async def test_a_citation_that_was_left_out_is_named_beside_those_that_exist() -> None:
+    decision = builders.decision(evidence_ids=("metric:error_rate", "log:<b>99"))
+    analysis = builders.analysis(decision=decision).held_to(builders.degraded_evidence().ids)
+    shown = await page(Desktop(dossiers=[asking_dossier(analysis=analysis)]))
+    assert "Not among the evidence log:<b>99: left out" in shown.words
+
+
 async def test_every_link_within_the_page_has_a_place_to_go_to_and_no_id_is_there_twice() -> None:
     shown = await page(Desktop(dossiers=[hostile_dossier("text")]))
     ids = shown.all("id")

@@ -24,7 +24,7 @@ def refused(text: str) -> list[str]:
 def test_an_empty_file_is_the_default_policy() -> None:
     book = parse_policy("", "policy.toml", KNOWN)
     assert book == PolicyBook()
-    assert book.of("payment-api") == Policy()
+    assert book.of("payment-api", "production") == Policy()
 
 
 def test_the_defaults_are_the_seeds_where_it_has_any() -> None:
@@ -175,10 +175,10 @@ def test_an_override_changes_one_service_and_inherits_the_rest() -> None:
         "policy.toml",
         KNOWN,
     )
-    assert book.of("payment-api").min_confidence == 0.9
-    assert book.of("checkout").min_confidence == 0.95
-    assert book.of("checkout").approvers == ("ada",)
-    assert book.of("unheard-of") == book.default
+    assert book.of("payment-api", "production").min_confidence == 0.9
+    assert book.of("checkout", "production").min_confidence == 0.95
+    assert book.of("checkout", "production").approvers == ("ada",)
+    assert book.of("unheard-of", "production") == book.default
 
 
 def test_overrides_merge_deeply() -> None:
@@ -198,7 +198,7 @@ def test_overrides_merge_deeply() -> None:
         "policy.toml",
         KNOWN,
     )
-    default, checkout = book.default, book.of("checkout")
+    default, checkout = book.default, book.of("checkout", "production")
     assert (default.recovery.stable_looks, default.recovery.tolerance) == (5, 0.1)
     assert (checkout.recovery.stable_looks, checkout.recovery.tolerance) == (5, 0.2)
     limits = checkout.thresholds.error_rate
@@ -268,10 +268,10 @@ def test_a_file_sets_every_guardrail() -> None:
     assert (rules.quota, rules.cool_down) == (Quota(service_per_hour=2, fleet_per_hour=5), timedelta(hours=1))
     (weekend,) = rules.freezes
     assert (weekend.name, weekend.days, weekend.timezone) == ("weekend", (Weekday.FRI,), "Europe/Berlin")
-    (holidays,) = book.of("checkout").freezes
+    (holidays,) = book.of("checkout", "production").freezes
     assert holidays.words == "2026-12-23 23:00:00Z to 2026-12-26 23:00:00Z"
-    assert book.of("payment-api").freezes == ()
-    assert book.of("checkout").mode is Mode.AUTO
+    assert book.of("payment-api", "production").freezes == ()
+    assert book.of("checkout", "production").mode is Mode.AUTO
 
 
 def test_a_wrong_freeze_of_a_service_is_refused_by_its_service_and_field() -> None:
@@ -302,7 +302,7 @@ def test_a_band_that_a_file_does_not_name_keeps_its_default() -> None:
     limits = book.default.thresholds.error_rate
     assert limits.critical == Band(above=0.2)
     assert (limits.warning, limits.minor) == (Band(above=0.05), Band(above=0.02))
-    assert book.of("api").thresholds.error_rate == limits.model_copy(update={"minor": None})
+    assert book.of("api", "production").thresholds.error_rate == limits.model_copy(update={"minor": None})
 
 
 def test_a_metric_set_to_false_is_not_judged() -> None:

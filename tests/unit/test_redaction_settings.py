@@ -6,8 +6,9 @@ import pytest
 from pydantic import SecretStr
 
 from incident.errors import ConfigurationError
-from incident.policy import RedactionPolicy, parse_policy, parse_redaction
+from incident.policy import parse_policy
 from incident.redaction import redact
+from incident.secrets_policy import RedactionPolicy, parse_redaction
 from integrations.files import read_redaction
 from integrations.redaction import RedactionSettings, redacting
 

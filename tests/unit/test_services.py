@@ -242,7 +242,7 @@ def test_metrics_may_come_from_prometheus_and_the_rest_from_the_source(line: str
         ('"otel"', '"otel", window = "1s"', "window", "greater than or equal to"),
         ('"otel"', '"otel", window = 300', "window", "expected a duration with its unit"),
         ('"otel"', '"otel", surprise = 1', "surprise", "Extra inputs"),
-        ('"otel"', '"otel", queries = {restarts = "x"}', "queries.restarts", "Extra inputs"),
+        ('"otel"', '"otel", queries = {reboots = "x"}', "queries.reboots", "Extra inputs"),
         ('"otel"', '"otel", queries = {cpu_usage = ""}', "queries.cpu_usage.query", "at least 1 character"),
         ('"otel"', '"otel", queries = {cpu_usage = "x{$label}"}', "queries.cpu_usage.query", "and not $label"),
         (

@@ -110,6 +110,28 @@ async def test_an_analyst_of_another_mind_flips_no_decision_that_is_recorded(ser
     assert snapshot.outcome is Outcome.RECOVERED
 
 
+async def test_an_analyst_that_invents_its_evidence_does_not_act_and_the_record_names_it(staff: Staff) -> None:
+    shift = await staff(analyst=FakeAnalyst(builders.decision(evidence_ids=("metric:error_rate", "log:404"))))
+    snapshot = await shift.handle({"approvers": ()})
+    assert snapshot.analysis
+    assert snapshot.analysis.invented == ("log:404",)
+    assert snapshot.analysis.decision.evidence_ids == ("metric:error_rate",)
+    assert snapshot.confidence == pytest.approx(builders.decision().confidence / 2)
+    assert shift.service.rollback.starts == []
+    assert snapshot.outcome is Outcome.ESCALATED
+
+
+async def test_a_decision_from_outside_that_invents_its_evidence_does_not_act_either(staff: Staff) -> None:
+    shift = await staff(analyst=FakeAnalyst())
+    handle = await awaiting(shift, approvers=())
+    decision = {**PROPOSAL, "evidence_ids": ["log:404", "log:405"]}
+    await handle.execute_update(IncidentWorkflow.decide, OutsideDecision(decision=decision))
+    snapshot = await ended(handle)
+    assert snapshot.analysis
+    assert (snapshot.analysis.analyst, snapshot.analysis.invented) == ("kestra", ("log:404", "log:405"))
+    assert (snapshot.confidence, shift.service.rollback.starts) == (0, [])
+
+
 async def test_a_decision_from_outside_is_judged_and_carried_out(staff: Staff) -> None:
     own = FakeAnalyst()
     shift = await staff(analyst=own)

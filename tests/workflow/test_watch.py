@@ -1,8 +1,9 @@
 """The watcher of a service: one incident for what holds, and little history for what is well."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from itertools import groupby
 
 import pytest
 import pytest_asyncio
@@ -111,6 +112,15 @@ class Watcher:
         """From now on the registry knows the service."""
         self.services.add(self.seen, builders.ENVIRONMENT, self.name)
 
+    async def builds(self) -> list[str]:
+        """The builds that completed its workflow tasks, each run of one build as one."""
+        builds = [
+            event.workflow_task_completed_event_attributes.deployment_version.build_id
+            async for event in self.handle.fetch_history_events()
+            if event.HasField("workflow_task_completed_event_attributes")
+        ]
+        return [build for build, _ in groupby(builds)]
+
     async def events(self) -> int:
         """How long its history is."""
         return (await self.handle.describe()).history_length
@@ -120,21 +130,33 @@ class Watcher:
 async def watching(server: WorkflowEnvironment) -> AsyncIterator[Watching]:
     async with AsyncExitStack() as working:
 
-        async def _watching(live: int = 100, *, known: bool = True) -> Watcher:
+        async def _watching(live: int = 100, *, known: bool = True, build_id: str = "only") -> Watcher:
             service = FakeService(live=live)
             services = FakeServices(service)
             watcher = Watcher(Shift(server, service=service, services=services), service, services)
             if known:
                 watcher.register()
-            queue, world = watcher.shift.name, watcher.shift.world
-            # As a member of a deployment: a watch follows it to a new build, which the server takes of no other worker.
-            settings = WorkerSettings(deployment=queue, drain=timedelta(0))
-            for build in (build_worker, build_watcher):
-                await working.enter_async_context(build(watcher.client, world, settings, task_queue=queue))
-            await make_current(watcher.client, queue, settings.build_id, PATIENCE)
+            if build_id:
+                await working.enter_async_context(_build(watcher, build_id))
             return watcher
 
         yield _watching
+
+
+@asynccontextmanager
+async def _build(watcher: Watcher, build_id: str) -> AsyncIterator[None]:
+    """Workers of that build, which is the current one from then on.
+
+    As members of a deployment: a watch follows it to a new build, which the server takes of no other worker.
+    """
+    queue, world = watcher.shift.name, watcher.shift.world
+    settings = WorkerSettings(deployment=queue, build_id=build_id, drain=timedelta(0))
+    async with (
+        build_worker(watcher.client, world, settings, task_queue=queue),
+        build_watcher(watcher.client, world, settings, task_queue=queue),
+    ):
+        await make_current(watcher.client, queue, build_id, PATIENCE)
+        yield
 
 
 async def test_what_is_bad_opens_one_incident_that_is_handled_as_any_other(watching: Watching) -> None:
@@ -240,6 +262,46 @@ async def test_a_long_watch_begins_anew_and_keeps_what_it_knows(watching: Watchi
     watcher.seen.deploy(101)
     await watcher.until_stands(WatchStage.RESTING)
     assert len(await watcher.incidents()) == 1
+
+
+async def test_a_watch_that_is_woken_checks_at_once(watching: Watching) -> None:
+    watcher = await watching(live=101)
+    await watcher.begin({"every": "1h", "bad": 1})
+    await watcher.until_stands(WatchStage.WATCHING)
+    assert await watcher.lookout.wake(builders.ENVIRONMENT, watcher.name)
+    await watcher.until_stands(WatchStage.RESTING)
+    assert len(await watcher.incidents()) == 1
+
+
+async def test_waking_ends_no_cool_down_and_wakes_nobody_where_nobody_watches(watching: Watching) -> None:
+    watcher = await watching(live=101)
+    assert not await watcher.lookout.wake(builders.ENVIRONMENT, watcher.name)
+    await watcher.begin()
+    await watcher.until_stands(WatchStage.RESTING)
+    before = await watcher.events()
+    assert await watcher.lookout.wake(builders.ENVIRONMENT, watcher.name)
+
+    async def _heard() -> bool:
+        return await watcher.events() >= before + 4  # the signal, and the workflow task that it caused
+
+    await until_true(_heard)
+    assert (await watcher.pending(), await watcher.builds()) == ([], ["only"])
+
+
+async def test_a_watch_that_runs_moves_to_the_next_build_once_it_is_the_current_one(watching: Watching) -> None:
+    watcher = await watching(build_id="")
+    async with AsyncExitStack() as working:
+        async with _build(watcher, "first"):
+            await watcher.begin()
+            await watcher.until_checked(2)
+            run = (await watcher.handle.describe()).run_id
+            await working.enter_async_context(_build(watcher, "second"))
+        await watcher.until_checked()
+        watcher.seen.deploy(101)
+        await watcher.until_stands(WatchStage.RESTING)
+        assert await watcher.builds() == ["first", "second"]
+        assert (await watcher.handle.describe()).run_id == run
+        assert len(await watcher.incidents()) == 1
 
 
 async def test_a_service_that_the_registry_has_lost_is_watched_once_it_is_back(watching: Watching) -> None:
