@@ -104,10 +104,12 @@ class Crew:
             policy=self._dossier.policy,
             decision=decision,
         )
-        verdict = await workflow.execute_activity_method(
+        judged = await workflow.execute_activity_method(
             Analyze.judge, order, summary=f"gate: {analyst} proposes {decision.action}", **self._within(options.READ)
         )
-        return Analyzed(analysis=Analysis(decision=decision, analyst=analyst), verdict=verdict)
+        return Analyzed(
+            analysis=Analysis(decision=decision, analyst=analyst), verdict=judged.verdict, ledger=judged.ledger
+        )
 
     async def roll_back(
         self, seen: Detection, decision: Decision, order: RollbackOrder, *, approved: bool
