@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from commander import doctor as examination
-from commander import replaying
+from commander import labelling, replaying
 from commander.attacks.corpus import read_corpus
 from commander.attacks.trial import try_all
 from commander.demo import Demo
@@ -408,6 +408,7 @@ async def _watches(way: Way) -> int:
     return 0
 
 
+app.add_typer(labelling.app)
 app.add_typer(replaying.app)
 judging = typer.Typer(help="Judge the commander itself.", rich_markup_mode=None)
 app.add_typer(judging, name="eval")

@@ -9,6 +9,7 @@ from typing import Protocol
 from incident.analysis import Analysis, Case
 from incident.budget import BudgetLimits, ModelCall
 from incident.evidence import AlertsReport, DeploymentsReport, LogsReport, MetricsReport
+from incident.labels import Label
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RollbackOrder, RollbackRun, RunState, Stop
 from incident.messages import Change, ChatMessage, Page
 from incident.search import Found, Wanted
@@ -175,6 +176,18 @@ class IncidentArchive(Protocol):
 
     async def search(self, wanted: Wanted) -> Found:
         """Those that are wanted, newest first."""
+        ...
+
+
+class LabelBook(Protocol):
+    """Keeps what people say afterwards of incidents."""
+
+    async def label(self, label: Label) -> None:
+        """Keeps `label`; one of the same person on the same incident replaces it."""
+        ...
+
+    async def labels(self, since: datetime | None) -> tuple[Label, ...]:
+        """The labels that were given at `since` or later, oldest first; `None`: every one."""
         ...
 
 
