@@ -17,6 +17,7 @@ from commander import labelling, replaying
 from commander.attacks.corpus import read_corpus
 from commander.attacks.trial import try_all
 from commander.demo import Demo
+from commander.judging import judge_model
 from commander.line import Asked, Listing
 from commander.login import prepare
 from commander.registered import services, write_starter
@@ -417,6 +418,9 @@ app.add_typer(judging, name="eval")
 @judging.callback()
 def evaluate() -> None:
     """Judge the commander itself, on an embedded Temporal server."""
+
+
+judging.command(name="model")(judge_model)
 
 
 @judging.command()

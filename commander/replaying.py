@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from commander.models import asked_model, instructions_of, text_of
 from commander.periods import Since, start_of
 from commander.terminal import AsJson, run
 from commander.view import plain
@@ -24,12 +25,9 @@ from incident.errors import ConfigurationError
 from incident.policy import PolicyBook, parse_policy
 from incident.ports import Analyst
 from incident.snapshot import Snapshot
-from integrations.files import read_policies, read_redaction, read_registry
-from integrations.openai import OpenAIAnalyst, build_client, parse_instructions
-from integrations.openai.prompt import INSTRUCTIONS
-from integrations.redaction import redacting
+from integrations.files import read_policies, read_registry
+from integrations.openai import OpenAIAnalyst
 from integrations.store import SqlStore
-from integrations.variables import as_variable
 from worker.settings import Settings, load_settings
 
 app = typer.Typer(rich_markup_mode=None)
@@ -92,9 +90,8 @@ def _decider(analyst: Decider, prompt: Path | None) -> Decider:
 async def _redecide(asked: _Asked, *, fail_on_new_action: bool, as_json: bool) -> int:
     settings, tally = load_settings(), Tally()
     policies = _policies(asked.policy, settings) if asked.policy else None
-    with redacting(settings.redaction, read_redaction(settings.policy_file)):
-        async with _model(asked, settings, tally) as model, _records(asked, settings) as records:
-            replay = await _replay(Redeciding(asked.decider, policies, model), asked.decider, records)
+    async with _model(asked, settings, tally) as model, _records(asked, settings) as records:
+        replay = await _replay(Redeciding(asked.decider, policies, model), asked.decider, records)
     if as_json:
         typer.echo(replay.model_dump_json(indent=2))
     else:
@@ -149,17 +146,13 @@ async def _model(asked: _Asked, settings: Settings, tally: Tally) -> AsyncIterat
     if asked.decider is not Decider.MODEL:
         yield None
         return
-    instructions = parse_instructions(_text(asked.prompt), str(asked.prompt)) if asked.prompt else INSTRUCTIONS
-    try:
-        client = build_client(settings.openai)
-    except ConfigurationError as error:
-        raise ConfigurationError(*map(as_variable, error.lines)) from error
-    async with client:
+    instructions = instructions_of(asked.prompt)
+    async with asked_model(settings) as client:
         yield OpenAIAnalyst(client, settings.openai, tally, instructions)
 
 
 def _policies(path: Path, settings: Settings) -> PolicyBook:
-    text = _text(path)
+    text = text_of(path)
     if settings.services_file.exists():
         return read_policies(path, read_registry(settings.services_file))
     return parse_policy(text, str(path), _overridden(text))
@@ -172,13 +165,6 @@ def _overridden(text: str) -> Iterable[str]:
     except tomllib.TOMLDecodeError:
         return ()  # whoever parses the policy says so
     return services if isinstance(services, dict) else ()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read ({type(error).__name__})") from error
 
 
 def _show(replay: Replay) -> None:

@@ -11,11 +11,17 @@ class Tally:
 
     def __init__(self) -> None:
         self._calls: dict[str, ModelCall] = {}
+        self._settled: set[str] = set()
 
     @property
     def spent(self) -> Spent:
         """What the run took so far."""
         return _sum(list(self._calls.values()))
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is known of every call what it took; of the others it is what they may have taken at the most."""
+        return self._settled >= self._calls.keys()
 
     async def reserve(self, call: ModelCall, limits: BudgetLimits) -> tuple[str, ...]:
         """Counts `call` in at its most, unless that is beyond `limits`: then why, in words, and nothing is counted."""
@@ -35,6 +41,7 @@ class Tally:
     async def settle(self, call_id: str, tokens: int, cost: int) -> None:
         """Sets what that call took in place of what it might have taken; `cost` in millionths."""
         self._calls[call_id] = self._calls[call_id].model_copy(update={"tokens": tokens, "cost": cost})
+        self._settled.add(call_id)
 
 
 def _sum(calls: list[ModelCall]) -> Spent:
