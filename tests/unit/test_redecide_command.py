@@ -5,6 +5,7 @@ import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -203,3 +204,15 @@ async def test_a_folder_is_read_by_name_and_no_other_file_of_it(home: Path) -> N
     found = [each async for each in in_files([home / "records"])]
     assert not any(isinstance(each, Unreadable) for each in found)
     assert [each.incident_id[-1] for each in found if isinstance(each, Snapshot)] == ["1", "2"]
+
+
+def test_a_hundred_records_take_a_tenth_of_what_a_thousand_may(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = builders.logs(*(builders.log_line(number, f"charge ch_{number} refused") for number in range(1, 101)))
+    looks = [builders.look(at=builders.NOW + timedelta(minutes=minute)) for minute in range(20)]
+    dossier = builders.decided_dossier(evidence=builders.degraded_evidence(logs=lines), looks=looks)
+    long = close(dossier, Outcome.RECOVERED, builders.NOW + timedelta(minutes=30))
+    kept(home, *(long.model_copy(update={"incident_id": record(number).incident_id}) for number in range(100)))
+    began = process_time()  # of this process alone: whatever else the machine does
+    status, said = replay(capsys, "records", "--analyst", "rules")
+    assert (status, said["decided"]) == (0, 100)
+    assert process_time() - began < 2
