@@ -1,7 +1,7 @@
 """Decides recorded incidents again, by the policy, the analyst and the gate of today, and says what would differ.
 
-The assessment is made anew of the recorded evidence, by the thresholds of the policy that is tried; what came of
-histories, which a record does not hold, stays as it was found. Nothing is done, and nobody is told.
+Assessment and cause are made anew of the recorded evidence, by the policy that is tried. What is normal was learned
+from histories, which a record does not hold, and stays as it was learned. Nothing is done, and nobody is told.
 """
 
 from collections import Counter
@@ -25,8 +25,10 @@ from incident.severity import Severity
 from incident.snapshot import Snapshot
 
 _RULES = "rules"
-_JUDGED = frozenset({"anomalies", "severity"})
-"""What `assess` makes of evidence alone."""
+_KEPT = "its decision is kept, though the numbers now say another severity"
+_LEARNED = "what is normal stays as it was learned: another sensitivity cannot be tried on a record"
+_NO_LEDGER = "its ledger is not on record: judged as if nothing had been done before"
+_UNHEARD = "nobody had decided it: the rules do"
 
 
 class Decider(StrEnum):
@@ -138,7 +140,7 @@ class Redeciding:
         if record.evidence is None:
             return None
         policy = self._policies.of(record.service) if self._policies else record.policy
-        found = _assessed(record.evidence, record.assessment, policy)
+        found = assess(record.evidence, policy.thresholds)
         now, notes = await self._now(record, record.evidence, found, policy)
         return Redecided(
             incident_id=record.incident_id,
@@ -146,7 +148,7 @@ class Redeciding:
             environment=record.environment,
             then=_then(record, record.assessment or found),
             now=now,
-            notes=notes,
+            notes=(*notes, _LEARNED) if policy.sensitivity != record.policy.sensitivity else notes,
         )
 
     async def _now(
@@ -165,7 +167,7 @@ class Redeciding:
         ledger = record.ledger
         if ledger is None:
             ledger = LedgerView(state=SourceState.EMPTY, at=evidence.collected_at)
-            notes += ("its ledger is not on record: judged as if nothing had been done before",)
+            notes += (_NO_LEDGER,)
         return _stand(analysis, judge(analysis.decision, evidence, found, ledger, policy)), notes
 
     async def _decided(self, record: Snapshot, case: Case) -> tuple[Analysis, tuple[str, ...]]:
@@ -174,14 +176,14 @@ class Redeciding:
         if known is not None and keeps:
             was = record.assessment
             moved = was is not None and was.severity is not case.assessment.severity
-            return known, ("its decision is kept, though the numbers now say another severity",) if moved else ()
+            return known, (_KEPT,) if moved else ()
         if self._decider is Decider.MODEL and self._model is not None:
             try:
                 return await self._model.decide(case), ()
             except (AnalystUnusableError, BudgetSpentError, TransientError) as error:
                 return await self._rules.decide(case), (f"the rules decide: {error}",)
         unheard = known is None and self._decider is not Decider.RULES
-        return await self._rules.decide(case), ("nobody had decided it: the rules do",) if unheard else ()
+        return await self._rules.decide(case), (_UNHEARD,) if unheard else ()
 
 
 def summed(decider: Decider, redecided: Sequence[Redecided], unseen: int = 0, unreadable: Sequence[str] = ()) -> Replay:
@@ -222,13 +224,6 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
 
 def _by_the_rules(analysis: Analysis | None) -> bool:
     return analysis is not None and analysis.analyst == _RULES
-
-
-def _assessed(evidence: Evidence, recorded: Assessment | None, policy: Policy) -> Assessment:
-    fresh = assess(evidence, policy.thresholds)
-    if recorded is None:
-        return fresh
-    return fresh.model_copy(update={name: each for name, each in recorded if name not in _JUDGED})
 
 
 def _then(record: Snapshot, found: Assessment) -> Stand:

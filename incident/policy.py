@@ -14,10 +14,12 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from incident.anomalies import Thresholds
 from incident.budget import BudgetLimits
 from incident.errors import ConfigurationError
+from incident.evidence import Metric
 from incident.freeze import Freeze
 from incident.kinds import check_name, check_pattern
 from incident.ledger import Quota
 from incident.model import Duration, Fact, field_errors
+from incident.sensitivity import Sensitivity
 from incident.watching import WatchLimits
 
 
@@ -153,6 +155,7 @@ class Policy(Fact):
     )
     recovery: RecoveryLimits = RecoveryLimits()
     thresholds: Thresholds = Thresholds()
+    sensitivity: Sensitivity = Sensitivity()
     watch: WatchLimits = WatchLimits()
     budget: BudgetLimits = BudgetLimits()
 
@@ -245,7 +248,7 @@ def parse_policy(text: str, where: str, known_services: Iterable[str]) -> Policy
             problems.append(f"{place}: expected a service of the registry: {', '.join(sorted(known)) or 'it has none'}")
             continue
         try:
-            services[name] = Policy.model_validate(_merged(default, overrides))
+            services[name] = Policy.model_validate(_merged(default, _with_own_limits(overrides)))
         except ValidationError as error:
             problems.extend(field_errors(error, place))
     if problems:
@@ -274,6 +277,14 @@ def _toml(text: str, where: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{where}: not TOML: {error}") from error
+
+
+def _with_own_limits(overrides: dict[str, Any]) -> dict[str, Any]:
+    """`overrides`, in which the limits that they state open an incident alone, unless they say otherwise."""
+    limits = overrides.get("thresholds")
+    if not isinstance(limits, dict) or "alone" in limits:
+        return overrides
+    return overrides | {"thresholds": limits | {"alone": [metric for metric in Metric if metric in limits]}}
 
 
 def _merged(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import pytest
 
 from evaluation.redeciding import Decider, Plan, Redecided, Redeciding, summed
 from evaluation.tally import Tally
-from incident.anomalies import Assessment
 from incident.budget import BudgetLimits, ModelCall
 from incident.decision import Action
 from incident.dossier import Dossier
@@ -148,18 +147,9 @@ async def test_a_record_without_its_ledger_is_judged_with_an_empty_one_at_its_ti
     assert frozen.now.plan is Plan.ASK
 
 
-async def test_what_an_assessment_found_in_histories_stays_as_it_was_found() -> None:
-    class Wiser(Assessment):
-        cause: str = ""
-
-    found = builders.assessment()
-    wiser = Wiser(anomalies=found.anomalies, severity=found.severity, cause="deployment 101")
-    analyst = FakeAnalyst(builders.decision())
-    known = record().model_copy(update={"assessment": wiser})
-    await again(known, Decider.MODEL, builders.policy(thresholds={"cpu_usage": False}), model=analyst)
-    (shown,) = analyst.cases
-    assert vars(shown.assessment)["cause"] == "deployment 101"
-    assert len(shown.assessment.anomalies) < len(found.anomalies)
+async def test_another_sensitivity_cannot_be_tried_and_the_note_says_so() -> None:
+    found = await again(record(), policy=builders.policy(sensitivity={"rows_within": 3}))
+    assert found.notes == ("what is normal stays as it was learned: another sensitivity cannot be tried on a record",)
 
 
 async def test_without_evidence_there_is_nothing_to_decide() -> None:
