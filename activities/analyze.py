@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 import structlog
+from pydantic import Field
 from temporalio import activity
 
 from activities.memory import Memory
@@ -13,6 +14,7 @@ from incident.anomalies import Assessment
 from incident.decision import Decision
 from incident.evidence import Evidence
 from incident.gate import Verdict, judge
+from incident.ledger import LedgerView
 from incident.model import Fact
 from incident.policy import Policy
 from incident.ports import Analyst
@@ -53,6 +55,18 @@ class Analyzed(Fact):
 
     analysis: Analysis
     verdict: Verdict
+    ledger: LedgerView | None = Field(default=None, description="since 1.3: what the gate knew of the past")
+
+
+class Judged(Verdict):
+    """The gate's verdict, and what it knew of the past."""
+
+    ledger: LedgerView | None = Field(default=None, description="since 1.3")
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict alone."""
+        return Verdict.model_validate(self.model_dump(exclude={"ledger"}))
 
 
 class Analyze:
@@ -82,7 +96,7 @@ class Analyze:
         analysis = (await self._analysts[order.analyst].decide(case)).held_to(order.evidence.ids)
         if order.because:
             analysis = analysis.model_copy(update={"because": order.because})
-        verdict = await self._judge(analysis.decision, order)
+        verdict, ledger = await self._judge(analysis.decision, order)
         _log.info(
             "decision",
             analyst=analysis.analyst,
@@ -93,16 +107,16 @@ class Analyze:
             severity=verdict.severity,
             refusals=verdict.refusals,
         )
-        return Analyzed(analysis=analysis, verdict=verdict)
+        return Analyzed(analysis=analysis, verdict=verdict, ledger=ledger)
 
     @activity.defn(name="analyze.judge")
-    async def judge(self, order: JudgeInput) -> Verdict:
+    async def judge(self, order: JudgeInput) -> Judged:
         """The verdict on a decision that was made elsewhere."""
-        verdict = await self._judge(order.decision, order)
+        verdict, ledger = await self._judge(order.decision, order)
         _log.info("verdict", course=verdict.course, severity=verdict.severity, refusals=verdict.refusals)
-        return verdict
+        return Judged(**dict(verdict), ledger=ledger)
 
-    async def _judge(self, decision: Decision, order: AnalyzeInput | JudgeInput) -> Verdict:
+    async def _judge(self, decision: Decision, order: AnalyzeInput | JudgeInput) -> tuple[Verdict, LedgerView]:
         where, who = order.evidence.environment, order.evidence.service
         ledger = await self._memory.view_but(where, who, order.incident_id, self._clock())
-        return judge(decision, order.evidence, order.assessment, ledger, order.policy)
+        return judge(decision, order.evidence, order.assessment, ledger, order.policy), ledger

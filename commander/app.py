@@ -1,33 +1,35 @@
 """The commands. Where one cannot do its work it says why on one line, and the process exits 2."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from getpass import getuser
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from commander import doctor as examination
+from commander import labelling, replaying
 from commander.attacks.corpus import read_corpus
 from commander.attacks.trial import try_all
 from commander.demo import Demo
-from commander.direct_line import direct_line
-from commander.gateway_line import gateway_line
-from commander.line import Asked, Line, Listing
+from commander.judging import judge_model
+from commander.line import Asked, Listing
 from commander.login import prepare
 from commander.registered import services, write_starter
 from commander.scenarios import Scenario
 from commander.settings import UP, PersonSettings, load_person
 from commander.spending import shown, spendings
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
+from commander.terminal import AsJson, Direct, IncidentId, Person, Way
+from commander.terminal import console as _console
+from commander.terminal import line as _line
+from commander.terminal import run as _run
 from commander.tokens import grant
 from commander.view import Progress, comparison, incidents, plain, say, standing, summary, watchers
 from evaluation.observing import Observer, observe_all
@@ -37,7 +39,6 @@ from gateway.tokens import Scope
 from incident.decision import Decision
 from incident.errors import ConfigurationError, IntegrationError, PermanentError
 from incident.evidence import Evidence
-from incident.identifiers import parse_incident_id
 from incident.policy import PolicyFile
 from incident.rulebook import RULES
 from incident.snapshot import Outcome, Snapshot, snapshot_schema
@@ -57,18 +58,6 @@ _GOOD = frozenset({Outcome.NO_INCIDENT, Outcome.RECOVERED})
 _NOT_GOOD = 1
 
 
-def _incident_id(text: str) -> str:
-    parse_incident_id(text)
-    return text
-
-
-IncidentId = Annotated[str, typer.Argument(help="The incident's id.", metavar="ID", parser=_incident_id)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
-Direct = Annotated[bool, typer.Option("--direct", help="Go past the gateway: over Temporal and the store.")]
-Person = Annotated[str, typer.Option("--as", help="With --direct: who you are; default: as you are logged in.")]
-Way = AbstractAsyncContextManager[Line]
-
-
 class SchemaName(StrEnum):
     """The published JSON schemas."""
 
@@ -76,15 +65,6 @@ class SchemaName(StrEnum):
     DECISION = "decision"
     POLICY = "policy"
     EVIDENCE = "evidence"
-
-
-def _run(work: Coroutine[Any, Any, int]) -> None:
-    raise typer.Exit(asyncio.run(work))
-
-
-def _console(*, quiet: bool = False) -> Console:
-    """Stdout for people; stderr, where stdout belongs to one JSON document."""
-    return Console(stderr=quiet, quiet=quiet)
 
 
 @app.command()
@@ -487,6 +467,8 @@ async def _budget(*, as_json: bool) -> int:
     return 0
 
 
+app.add_typer(labelling.app)
+app.add_typer(replaying.app)
 judging = typer.Typer(help="Judge the commander itself.", rich_markup_mode=None)
 app.add_typer(judging, name="eval")
 
@@ -494,6 +476,9 @@ app.add_typer(judging, name="eval")
 @judging.callback()
 def evaluate() -> None:
     """Judge the commander itself, on an embedded Temporal server."""
+
+
+judging.command(name="model")(judge_model)
 
 
 @judging.command()
@@ -563,16 +548,3 @@ async def _doctor(service: str) -> int:
     findings = await examination.examine(load_settings(), service, load_person())
     _console().print(examination.table(findings))
     return 0 if all(finding.works for finding in findings) else _NOT_GOOD
-
-
-@asynccontextmanager
-async def _line(*, direct: bool, person: str = "") -> AsyncIterator[Line]:
-    """The way to the incidents that was asked for."""
-    if direct:
-        async with direct_line(load_settings(), person or getuser()) as line:
-            yield line
-        return
-    if person:
-        raise ConfigurationError("--as: only with --direct; otherwise your token says who you are")
-    async with gateway_line(load_person()) as through:
-        yield through

@@ -12,6 +12,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from commander.line import Asked, Entry, LetGo, Listing, Opening, Pulled, Watcher
 from incident.dossier import Approval, Dossier, Trigger
 from incident.errors import PermanentError, TransientError
+from incident.labels import Judgement, Label
 from incident.ledger import Stop
 from incident.policy import PolicyBook
 from incident.redaction import redact
@@ -36,7 +37,7 @@ Handle = WorkflowHandle[IncidentWorkflow, Snapshot]
 
 
 class Archive(Protocol):
-    """Where records and kill switches are kept."""
+    """Where records, labels and kill switches are kept."""
 
     async def load(self, incident_id: str) -> Snapshot | None:
         """The record of that incident, or `None`."""
@@ -44,6 +45,10 @@ class Archive(Protocol):
 
     async def newest(self, limit: int) -> tuple[Snapshot, ...]:
         """The newest records, newest first, at most `limit`."""
+        ...
+
+    async def label(self, label: Label) -> None:
+        """Keeps `label`; one of the same person on the same incident replaces it."""
         ...
 
     async def stop(self, stop: Stop) -> None:
@@ -149,6 +154,16 @@ class DirectLine:
         request = CancelRequest(by=self._person, reason=reason)
         desk = await self._desk()
         return (await desk.cancel(await _found(desk, incident_id), request)).acted
+
+    async def label(self, incident_id: str, judgement: Judgement, note: str) -> Label:
+        """Keeps that verdict on a closed incident, in place of what the same person said of it before."""
+        said = Label(
+            incident_id=incident_id, judgement=judgement, by=self._person, note=note, at=datetime.now(UTC)
+        ).redacted()
+        if not isinstance(await self._known(incident_id), Snapshot):
+            raise PermanentError(incident_id, "is open: there is no record of it yet")
+        await self._archive.label(said)
+        return said
 
     async def stop(self, service: str, environment: str, reason: str) -> Pulled:
         """Pulls the kill switch of that scope; empty: every service, every environment."""

@@ -11,6 +11,7 @@ from commander.line import Asked, Entry, LetGo, Listing, Opening, Pulled, Watche
 from commander.settings import PersonSettings
 from incident.dossier import Approval, Dossier, Stage
 from incident.errors import PermanentError, TransientError
+from incident.labels import Judgement, Label
 from incident.snapshot import Snapshot
 from incident.watching import WatchedService
 from integrations.egress import Egress, build_guarded_client
@@ -107,6 +108,10 @@ class GatewayLine:
     async def cancel(self, incident_id: str, reason: str) -> bool:
         """Ends the incident; whether something was done already, which is then still verified and recorded."""
         return (await self._gateway.cancel(incident_id, reason)).acted
+
+    async def label(self, incident_id: str, judgement: Judgement, note: str) -> Label:
+        """Keeps that verdict on a closed incident, in place of what the same person said of it before."""
+        return await self._gateway.label(incident_id, judgement, note)
 
     async def stop(self, service: str, environment: str, reason: str) -> Pulled:
         """Pulls the kill switch of that scope; empty: every service, every environment."""

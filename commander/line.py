@@ -6,6 +6,7 @@ from typing import Protocol
 from pydantic import Field
 
 from incident.dossier import Approval, Dossier
+from incident.labels import Judgement, Label
 from incident.ledger import Stop
 from incident.model import Fact
 from incident.snapshot import Snapshot
@@ -106,6 +107,10 @@ class Line(Protocol):
 
     async def cancel(self, incident_id: str, reason: str) -> bool:
         """Ends the incident; whether something was done already, which is then still verified and recorded."""
+        ...
+
+    async def label(self, incident_id: str, judgement: Judgement, note: str) -> Label:
+        """Keeps that verdict on a closed incident, in place of what the same person said of it before."""
         ...
 
     async def stop(self, service: str, environment: str, reason: str) -> Pulled:

@@ -9,7 +9,7 @@ from rich.table import Table
 from incident.budget import MILLIONTHS, Spent
 from incident.model import Fact, Moment
 from incident.policy import PolicyBook
-from incident.ports import Budget
+from incident.ports import BudgetBook
 from incident.services import ServiceRegistry
 
 
@@ -47,7 +47,7 @@ class Spendings(Fact):
     services: tuple[Account, ...] = Field(description="of the registry, and others that have spent something")
 
 
-async def spendings(budget: Budget, registry: ServiceRegistry, policies: PolicyBook, now: datetime) -> Spendings:
+async def spendings(budget: BudgetBook, registry: ServiceRegistry, policies: PolicyBook, now: datetime) -> Spendings:
     """What is spent now, against the limits of each service's policy; the fleet's are those of the policy's top."""
     told = await budget.spent(now)
     spent = {(each.environment, each.service): each.spent for each in told.services}

@@ -12,6 +12,7 @@ from gateway.documents import DocumentedApp
 from gateway.guards import Bounded, Observed, Paced
 from gateway.incidents import build_incidents
 from gateway.interactivity import Presses, build_interactivity
+from gateway.labels import build_labels
 from gateway.metrics import Metrics
 from gateway.office import Office
 from gateway.orders import build_orders
@@ -54,6 +55,7 @@ def build_app(
     for router in (
         build_orders(office),
         build_incidents(office),
+        build_labels(office),
         build_stops(office),
         build_watches(office),
         build_webhooks(office, counts),

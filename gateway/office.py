@@ -18,7 +18,7 @@ from incident.errors import NotOpenError, TransientError
 from incident.ledger import Stop
 from incident.model import Fact, Moment
 from incident.policy import PolicyBook
-from incident.ports import IncidentArchive
+from incident.ports import IncidentArchive, LabelBook
 from incident.recovery import Classification
 from incident.services import ServiceRegistry
 from incident.severity import Severity
@@ -83,6 +83,7 @@ class Office:
     lookout: Lookout
     archive: IncidentArchive
     switch: KillSwitch
+    labels: LabelBook
     registry: ServiceRegistry
     policies: PolicyBook
     tokens: TokenBook

@@ -10,7 +10,7 @@ from incident.analysis import Analysis
 from incident.anomalies import Assessment
 from incident.evidence import Evidence
 from incident.gate import Finding, Verdict
-from incident.ledger import NOTHING_DONE, RollbackOrder, RollbackRun, Stop
+from incident.ledger import NOTHING_DONE, LedgerView, RollbackOrder, RollbackRun, Stop
 from incident.messages import ChatKind
 from incident.model import EnvironmentName, Fact, Moment, ServiceName
 from incident.policy import Policy
@@ -149,6 +149,7 @@ class Dossier(BaseModel):
     assessment: Assessment | None = None
     analysis: Analysis | None = None
     verdict: Verdict | None = None
+    ledger: LedgerView | None = Field(default=None, description="what the verdict knew of the past; null: no verdict")
     proposal: Proposal | None = None
     approval: Approval | None = Field(default=None, description="the answer that decided; null: none has yet")
     approvals: list[Approval] = Field(default_factory=list, description="every answer that was taken, oldest first")

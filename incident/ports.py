@@ -12,6 +12,7 @@ from incident.analysis import Analysis, Case
 from incident.budget import BudgetLimits, DaySpent, ModelCall
 from incident.evidence import AlertsReport, DeploymentsReport, Evidence, LogsReport, MetricsReport, Normal
 from incident.history import History
+from incident.labels import Label
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RollbackOrder, RollbackRun, RunState, Stop
 from incident.messages import Change, ChatMessage, Page
 from incident.search import Found, Wanted
@@ -242,6 +243,18 @@ class IncidentArchive(Protocol):
         ...
 
 
+class LabelBook(Protocol):
+    """Keeps what people say afterwards of incidents."""
+
+    async def label(self, label: Label) -> None:
+        """Keeps `label`; one of the same person on the same incident replaces it."""
+        ...
+
+    async def labels(self, since: datetime | None) -> tuple[Label, ...]:
+        """The labels that were given at `since` or later, oldest first; `None`: every one."""
+        ...
+
+
 class Ledger(Protocol):
     """Remembers every remediation, and who has pulled the kill switch."""
 
@@ -303,6 +316,10 @@ class Budget(Protocol):
     async def settle(self, call_id: str, tokens: int, cost: int) -> None:
         """Sets what that call took in place of what it might have taken; `cost` in millionths."""
         ...
+
+
+class BudgetBook(Budget, Protocol):
+    """A budget that tells what is spent of it."""
 
     async def spent(self, now: datetime) -> DaySpent:
         """What was counted in within the day that ends now."""

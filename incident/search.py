@@ -58,4 +58,7 @@ class Found(Fact):
     """One page of incidents, newest first."""
 
     snapshots: tuple[Snapshot, ...]
+    unreadable: tuple[str, ...] = Field(
+        default=(), description="ids of those of the page that cannot be read, and so are left out"
+    )
     next: Place | None = Field(default=None, description="what to ask for as `after`; null: this was the last page")

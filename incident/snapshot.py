@@ -25,14 +25,14 @@ from incident.dossier import (
 )
 from incident.evidence import Evidence, Metric, Unit
 from incident.gate import Verdict
-from incident.ledger import RunState, Stop
+from incident.ledger import LedgerView, RunState, Stop
 from incident.messages import ChatKind
 from incident.model import Fact, Moment, Ratio
 from incident.policy import Policy
 from incident.recovery import Classification, Look, Recovery, improvement, look_at
 from incident.severity import PagerDutyPriority, Severity, priority_of
 
-SCHEMA_VERSION: Literal["1.2"] = "1.2"
+SCHEMA_VERSION: Literal["1.3"] = "1.3"
 
 
 class Outcome(StrEnum):
@@ -101,7 +101,7 @@ class Integrations(Fact):
 class Snapshot(Fact):
     """The record of one incident."""
 
-    schema_version: Literal["1.0", "1.1", "1.2"] = SCHEMA_VERSION
+    schema_version: Literal["1.0", "1.1", "1.2", "1.3"] = SCHEMA_VERSION
     incident_id: str
     workflow_id: str
     outcome: Outcome
@@ -133,6 +133,9 @@ class Snapshot(Fact):
     assessment: Assessment | None
     analysis: Analysis | None
     verdict: Verdict | None
+    ledger: LedgerView | None = Field(
+        default=None, description="since 1.3: what the verdict knew of the past; null: not known, or no verdict"
+    )
     proposal: Proposal | None
     approval: Approval | None
     approvals: tuple[Approval, ...] = Field(default=(), description="since 1.2: every answer that was taken")
@@ -182,6 +185,7 @@ def close(dossier: Dossier, outcome: Outcome, closed_at: Moment) -> Snapshot:
         assessment=dossier.assessment,
         analysis=dossier.analysis,
         verdict=dossier.verdict,
+        ledger=dossier.ledger,
         proposal=dossier.proposal,
         approval=dossier.approval,
         approvals=tuple(dossier.approvals),

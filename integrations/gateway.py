@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from incident.dossier import Approval, Dossier, Stage
 from incident.errors import PermanentError, TransientError
+from incident.labels import Judgement, Label
 from incident.ledger import Stop
 from incident.model import Moment
 from incident.severity import Severity
@@ -180,6 +181,11 @@ class GatewayClient:
     async def cancel(self, incident_id: str, reason: str = "") -> Cancelled:
         """Ends the incident, if nothing has been done yet."""
         return await self._ask(Cancelled, "POST", f"{_of(incident_id)}/cancel", json={"reason": reason})
+
+    async def label(self, incident_id: str, judgement: Judgement, note: str = "") -> Label:
+        """Keeps that verdict on a closed incident, in place of what the token's holder said of it before."""
+        body: dict[str, JsonValue] = {"judgement": judgement.value, "note": note}
+        return await self._ask(Label, "POST", f"{_of(incident_id)}/label", json=body)
 
     async def snapshot(self, incident_id: str) -> Snapshot:
         """The record of a closed incident."""

@@ -23,6 +23,7 @@ from incident.evidence import (
     SourceReport,
     SourceState,
 )
+from incident.labels import Label
 from incident.ledger import (
     HOUR,
     NOTHING_DONE,
@@ -411,7 +412,7 @@ class FakePager:
 
 
 class InMemoryStore:
-    """Snapshots, the ledger and the budget; `errors` holds, by method name, what that raises instead of working."""
+    """Snapshots, ledger, labels and budget; `errors` holds, by method name, what that raises instead of working."""
 
     def __init__(self, errors: Mapping[str, Exception] | None = None) -> None:
         self.errors = dict(errors or {})
@@ -419,6 +420,7 @@ class InMemoryStore:
         self.remediations: dict[str, Remediation] = {}
         self.model_calls: dict[str, ModelCall] = {}
         self._stops: dict[tuple[str, str], Stop] = {}
+        self._labels: dict[tuple[str, str], Label] = {}
 
     async def save(self, snapshot: Snapshot) -> None:
         """Keeps `snapshot`; the same incident again replaces it, unless what is kept closed later."""
@@ -515,6 +517,17 @@ class InMemoryStore:
         """Every kill switch that is pulled, oldest first."""
         self._may("stops")
         return tuple(sorted(self._stops.values(), key=lambda each: each.at))
+
+    async def label(self, label: Label) -> None:
+        """Keeps `label`; one of the same person on the same incident replaces it."""
+        self._may("label")
+        self._labels[label.incident_id, label.by] = label
+
+    async def labels(self, since: datetime | None) -> tuple[Label, ...]:
+        """The labels that were given at `since` or later, oldest first."""
+        self._may("labels")
+        found = [each for each in self._labels.values() if since is None or each.at >= since]
+        return tuple(sorted(found, key=lambda each: (each.at, each.incident_id, each.by)))
 
     async def reserve(self, call: ModelCall, limits: BudgetLimits) -> tuple[str, ...]:
         """Counts `call` in at its most, unless that is beyond `limits`: then why, in words."""

@@ -106,10 +106,10 @@ class Crew:
             policy=self._dossier.policy,
             decision=analysis.decision,
         )
-        verdict = await workflow.execute_activity_method(
+        judged = await workflow.execute_activity_method(
             Analyze.judge, order, summary=f"gate: {analyst} proposes {decision.action}", **self._within(options.READ)
         )
-        return Analyzed(analysis=analysis, verdict=verdict)
+        return Analyzed(analysis=analysis, verdict=judged.verdict, ledger=judged.ledger)
 
     async def roll_back(
         self, seen: Detection, decision: Decision, order: RollbackOrder, *, approved: bool

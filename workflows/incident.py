@@ -154,7 +154,7 @@ class IncidentWorkflow:
             self._people.page(f"nothing was done within {after}")
 
     async def _decide(self, seen: Detection) -> Verdict:
-        self._dossier.analysis = self._dossier.verdict = None
+        self._dossier.analysis = self._dossier.verdict = self._dossier.ledger = None
         self._chronicle.enter(Stage.ANALYZING)
         outside = await self._outside_decision() if self._request.outside_analyst else None
         try:
@@ -167,6 +167,7 @@ class IncidentWorkflow:
             self._chronicle.note(f"nobody could decide: {why(error)}")
             return Verdict(course=Course.PAGE, severity=seen.assessment.severity, findings=())
         self._dossier.analysis, self._dossier.verdict = analyzed.analysis, analyzed.verdict
+        self._dossier.ledger = analyzed.ledger
         self._chronicle.note(f"{analyzed.analysis.analyst} proposes {analyzed.analysis.decision.action}")
         self._chronicle.note(f"{analyzed.verdict.severity}: {wording.intention(analyzed.verdict)}")
         return analyzed.verdict

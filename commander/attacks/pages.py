@@ -128,6 +128,7 @@ async def open_pages(client: Client, store: SqlStore) -> AsyncIterator[Pages]:
         desk=IncidentDesk(client),
         lookout=Lookout(client),
         archive=store,
+        labels=store,
         switch=store,
         registry=parse_registry(_REGISTRY, "services.toml"),
         policies=PolicyBook(),

@@ -1,7 +1,7 @@
 """A model as an analyst: asked for one decision, shown its errors at most twice, and otherwise declared unusable."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from openai import AsyncOpenAI
 
@@ -27,11 +27,21 @@ class OpenAIAnalyst:
         client: from `build_client`; whoever built it closes it.
         settings: the same that the client was built of.
         budget: where every call is counted before it is sent.
+        instructions: what the model is told of its task, the same bytes each time.
+        heard: told of every reply as it came, valid or not.
     """
 
-    def __init__(self, client: AsyncOpenAI, settings: OpenAISettings, budget: Budget) -> None:
+    def __init__(
+        self,
+        client: AsyncOpenAI,
+        settings: OpenAISettings,
+        budget: Budget,
+        instructions: str = INSTRUCTIONS,
+        heard: Callable[[Reply], None] | None = None,
+    ) -> None:
         self._client = client
         self._settings = settings
+        self._instructions, self._heard = instructions, heard
         self._meter = Meter(budget, settings)
 
     async def decide(self, case: Case) -> Analysis:
@@ -59,8 +69,10 @@ class OpenAIAnalyst:
         replies: list[Reply] = []
         errors: tuple[str, ...] = ()
         while len(replies) <= MAX_REPAIRS:
-            reply = await self._ask(case, Question(INSTRUCTIONS, tuple(turns), schema))
+            reply = await self._ask(case, Question(self._instructions, tuple(turns), schema))
             replies.append(reply)
+            if self._heard:
+                self._heard(reply)
             try:
                 decision = _validated(reply.text, briefing)
             except InvalidDecisionError as error:

@@ -14,6 +14,8 @@ from incident.analysis import Case
 from incident.anomalies import Assessment
 from incident.cause import Cause
 from incident.causes import cause_of
+from incident.decision import Decision
+from incident.errors import ConfigurationError
 from incident.evidence import AlertState, Deployment, LogsReport, SourceReport
 from incident.model import Fact
 from incident.redaction import redact
@@ -88,9 +90,35 @@ before the onset, or after it, explains nothing. Then rollback_to is null, and a
 monitor for P2 and P3. Escalate too if a deployment is to blame and no target is proven.
 """
 
+MAX_INSTRUCTIONS = 64_000
+"""Bytes of instructions of one's own: many times ours, and well under what any model takes in."""
+
 _OPEN, _CLOSE = "<evidence>", "</evidence>"
 _CITABLE = re.compile(rf"(?:metric|normal|log|alert|deployment):[A-Za-z0-9._:/@-]{{1,{MAX_CHOICE_LENGTH - 11}}}")
 """The ids that may be cited. They stand in the schema, outside the block, so that no sentence may pass for one."""
+
+
+def parse_instructions(text: str, where: str) -> str:
+    """Instructions of one's own, in place of ours: `text` without what surrounds it.
+
+    They name every field of a decision, since not every server holds a model to a schema, and the block that the
+    evidence stands in.
+
+    Args:
+        text: the file's content.
+        where: the file's name, for errors.
+
+    Raises:
+        ConfigurationError: they are empty, too long, or leave out what a decision needs.
+    """
+    told = text.strip()
+    if not told:
+        raise ConfigurationError(f"{where}: expected instructions for the model; it is empty")
+    if (size := len(told.encode())) > MAX_INSTRUCTIONS:
+        raise ConfigurationError(f"{where}: expected at most {MAX_INSTRUCTIONS} bytes of instructions, got {size}")
+    if missing := [each for each in (*Decision.model_fields, _OPEN) if each not in told]:
+        raise ConfigurationError(f"{where}: expected it to say what to make of {', '.join(missing)}")
+    return f"{told}\n"
 
 
 @dataclass(frozen=True)

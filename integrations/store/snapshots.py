@@ -77,7 +77,13 @@ def search(connection: Connection, wanted: Wanted) -> Found:
         which = which & (place < tuple_(literal(wanted.after.opened_at, UtcDateTime), wanted.after.incident_id))
     rows = _rows(connection, which, wanted.limit)
     last = Place(opened_at=rows[-1].opened_at, incident_id=rows[-1].incident_id) if rows else None
-    return Found(snapshots=tuple(_readable(rows)), next=last if len(rows) == wanted.limit else None)
+    snapshots = tuple(_readable(rows))
+    kept = {each.incident_id for each in snapshots}
+    return Found(
+        snapshots=snapshots,
+        unreadable=tuple(row.incident_id for row in rows if row.incident_id not in kept),
+        next=last if len(rows) == wanted.limit else None,
+    )
 
 
 def _rows(connection: Connection, which: ColumnElement[bool], limit: int) -> Sequence[Row[Any, Any, Any]]:

@@ -1,4 +1,4 @@
-"""Snapshots, the ledger of remediations and the budget of models, in SQLite or PostgreSQL."""
+"""Snapshots, the ledger of remediations, people's labels and the budget of models, in SQLite or PostgreSQL."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,10 +8,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection
 
 from incident.budget import BudgetLimits, DaySpent, ModelCall
+from incident.labels import Label
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RunState, Stop
 from incident.search import Found, Wanted
 from incident.snapshot import Snapshot
-from integrations.store import budget, ledger, snapshots
+from integrations.store import budget, labels, ledger, snapshots
 from integrations.store.connection import PATIENCE, Database
 from integrations.store.settings import StoreSettings
 
@@ -20,7 +21,7 @@ _T = TypeVar("_T")
 
 
 class SqlStore:
-    """Keeps incidents, remediations and what models took; every call is one transaction, in a thread of its own.
+    """Keeps incidents, remediations, labels and what models took; every call is a transaction, in its own thread.
 
     Args:
         settings: where the database is.
@@ -105,6 +106,18 @@ class SqlStore:
             PermanentError: one of them cannot be read.
         """
         return await self._do(ledger.pulled)
+
+    async def label(self, label: Label) -> None:
+        """Keeps `label`; one of the same person on the same incident replaces it."""
+        await self._do(labels.put, label)
+
+    async def labels(self, since: datetime | None) -> tuple[Label, ...]:
+        """The labels that were given at `since` or later, oldest first; `None`: every one.
+
+        Raises:
+            PermanentError: one of them cannot be read.
+        """
+        return await self._do(labels.given, since)
 
     async def reserve(self, call: ModelCall, limits: BudgetLimits) -> tuple[str, ...]:
         """Counts `call` in at its most, unless that is beyond `limits`: then why, in words, and nothing is counted."""

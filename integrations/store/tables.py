@@ -86,6 +86,18 @@ model_calls = Table(
 )
 """What each call to a model took, or may have taken; the cost is in millionths of the prices' currency."""
 
+labels = Table(
+    "labels",
+    metadata,
+    Column("incident_id", String(200), primary_key=True),
+    Column("by", String(200), primary_key=True),
+    Column("judgement", String(16), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("labels_by_time", "at"),
+)
+"""What people said afterwards of incidents: one verdict of each person on each."""
+
 ledger_guard = Table(
     "ledger_guard",
     metadata,

@@ -434,6 +434,7 @@ class Gate:
             lookout=self.lookout,
             archive=self.store,
             switch=self.store,
+            labels=self.store,
             registry=self.registry,
             policies=self.policies,
             tokens=self.people.book,
@@ -450,7 +451,13 @@ class Gate:
         """Begins anew, in the same application: to build one takes a quarter of a second."""
         if isinstance(self.desk, FakeDesk):
             self.desk.reset()
-        for kept in (self.store.errors, self.store.snapshots, self.store.remediations, self.store._stops):
+        for kept in (
+            self.store.errors,
+            self.store.snapshots,
+            self.store.remediations,
+            self.store._stops,
+            self.store._labels,
+        ):
             kept.clear()
         self.lookout.reset()
         self._before = self._counted()

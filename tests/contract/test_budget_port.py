@@ -7,7 +7,7 @@ import pytest
 
 from incident.budget import KEPT, BudgetLimits, ModelCall, Spent
 from incident.errors import PermanentError
-from incident.ports import Budget
+from incident.ports import BudgetBook
 from integrations.store import SqlStore, StoreSettings
 from tests import builders
 from tests.contract.ledger_process import LedgerProcess
@@ -31,7 +31,7 @@ def _call(number: int = 0, **changes: object) -> ModelCall:
 
 
 @pytest.fixture(params=["memory", SQLITE, POSTGRESQL])
-async def budget(request: pytest.FixtureRequest) -> AsyncIterator[Budget]:
+async def budget(request: pytest.FixtureRequest) -> AsyncIterator[BudgetBook]:
     if request.param == "memory":
         yield InMemoryStore()
         return
@@ -54,7 +54,7 @@ async def budget(request: pytest.FixtureRequest) -> AsyncIterator[Budget]:
     ids=["incident", "its tokens", "service", "its money", "fleet", "its tokens too", "its money too"],
 )
 async def test_what_is_spent_is_refused_and_only_there(
-    budget: Budget, limits: BudgetLimits, elsewhere: dict[str, object] | None
+    budget: BudgetBook, limits: BudgetLimits, elsewhere: dict[str, object] | None
 ) -> None:
     assert await budget.reserve(_call(), limits) == ()
     assert len(await budget.reserve(_call(1), limits)) == 1
@@ -62,14 +62,14 @@ async def test_what_is_spent_is_refused_and_only_there(
     assert (await budget.reserve(_call(2, **others), limits) == ()) is (elsewhere is not None)
 
 
-async def test_what_was_refused_is_not_counted(budget: Budget) -> None:
+async def test_what_was_refused_is_not_counted(budget: BudgetBook) -> None:
     for number in range(3):
         assert await budget.reserve(_call(number, tokens=2_000), BudgetLimits(tokens_per_incident=1_000)) != ()
 
     assert await budget.reserve(_call(3, tokens=1_000), BudgetLimits(tokens_per_incident=1_000)) == ()
 
 
-async def test_what_a_call_took_stands_in_place_of_what_it_might_have_taken(budget: Budget) -> None:
+async def test_what_a_call_took_stands_in_place_of_what_it_might_have_taken(budget: BudgetBook) -> None:
     limits = BudgetLimits(tokens_per_fleet_and_day=150, cost_per_incident=0.0015)
     await budget.reserve(_call(), limits)
     await budget.settle("call-0", 50, 500)
@@ -78,7 +78,7 @@ async def test_what_a_call_took_stands_in_place_of_what_it_might_have_taken(budg
     assert len(await budget.reserve(_call(2), limits)) == 2
 
 
-async def test_a_server_that_says_more_than_was_reserved_is_believed(budget: Budget) -> None:
+async def test_a_server_that_says_more_than_was_reserved_is_believed(budget: BudgetBook) -> None:
     limits = BudgetLimits(tokens_per_fleet_and_day=10**6)
     await budget.reserve(_call(), limits)
     await budget.settle("call-0", 10**12 + 1, 10**15)
@@ -90,12 +90,12 @@ async def test_a_server_that_says_more_than_was_reserved_is_believed(budget: Bud
     assert refused.startswith("the fleet has taken 1,000,000,000,001 of 1,000,000 tokens within a day")
 
 
-async def test_a_call_that_was_never_counted_in_cannot_be_settled(budget: Budget) -> None:
+async def test_a_call_that_was_never_counted_in_cannot_be_settled(budget: BudgetBook) -> None:
     with pytest.raises(PermanentError, match="no model call call-0"):
         await budget.settle("call-0", 1, 1)
 
 
-async def test_a_services_day_ends_and_its_incident_does_not(budget: Budget) -> None:
+async def test_a_services_day_ends_and_its_incident_does_not(budget: BudgetBook) -> None:
     a_day = BudgetLimits(calls_per_service_and_day=1, calls_per_fleet_and_day=1)
     await budget.reserve(_call(), a_day)
     at = builders.NOW + timedelta(hours=24)
@@ -106,7 +106,7 @@ async def test_a_services_day_ends_and_its_incident_does_not(budget: Budget) -> 
     assert len(await budget.reserve(_call(3, at=later), BudgetLimits(calls_per_incident=2))) == 1
 
 
-async def test_a_call_is_forgotten_once_no_budget_can_ask_for_it_any_more(budget: Budget) -> None:
+async def test_a_call_is_forgotten_once_no_budget_can_ask_for_it_any_more(budget: BudgetBook) -> None:
     of_incident = BudgetLimits(calls_per_incident=1)
     await budget.reserve(_call(), of_incident)
     await budget.reserve(_call(1, incident_id="another", at=builders.NOW + KEPT), of_incident)
@@ -120,7 +120,7 @@ async def test_a_call_is_forgotten_once_no_budget_can_ask_for_it_any_more(budget
     await budget.settle("call-1", 1, 1)
 
 
-async def test_what_a_day_took_is_told_for_each_service_and_the_fleet(budget: Budget) -> None:
+async def test_what_a_day_took_is_told_for_each_service_and_the_fleet(budget: BudgetBook) -> None:
     assert (await budget.spent(builders.NOW)).fleet == Spent()
     day = BudgetLimits()
     await budget.reserve(_call(), day)

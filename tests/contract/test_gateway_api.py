@@ -476,3 +476,27 @@ async def test_requests_are_counted_by_template_never_by_path(gate: Gate) -> Non
     assert 'route="unmatched"' in text
     assert UNKNOWN not in text
     assert "nowhere" not in text
+
+
+async def test_a_later_verdict_of_the_same_person_replaces_the_earlier_and_secrets_stay_out(
+    api: httpx.AsyncClient, gate: Gate
+) -> None:
+    path = f"/incidents/{(await _closed(gate, 1)).incident_id}/label"
+    secret = "AKIA" + "CANARY7890123456"
+    assert (await api.post(path, json={"judgement": "good"})).status_code == 200
+    said = await api.post(path, json={"judgement": "harmful", "note": f"it used {secret}"})
+    (kept,) = await gate.store.labels(None)
+    assert (said.json()["by"], kept.by, kept.judgement) == ("ada", "ada", "harmful")
+    assert secret not in kept.note + said.text
+
+
+async def test_a_verdict_on_what_is_no_incident_or_in_another_word_is_refused(
+    api: httpx.AsyncClient, gate: Gate, desk: FakeDesk
+) -> None:
+    closed = (await _closed(gate, 1)).incident_id
+    good = {"judgement": "good"}
+    assert (await api.post(f"/incidents/{UNKNOWN}/label", json=good)).status_code == 404
+    assert (await api.post(f"/incidents/{desk.add().incident_id}/label", json=good)).status_code == 409
+    for body in ({"judgement": "fine"}, {}, {**good, "by": "bob"}, {**good, "note": "x" * 501}):
+        assert (await api.post(f"/incidents/{closed}/label", json=body)).status_code == 422
+    assert await gate.store.labels(None) == ()

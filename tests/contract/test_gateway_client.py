@@ -9,6 +9,7 @@ import pytest
 
 from incident.dossier import Stage
 from incident.errors import PermanentError, TransientError
+from incident.labels import Judgement
 from incident.ledger import Stop
 from incident.snapshot import Outcome, close
 from integrations.gateway import LONGEST_WAIT, GatewayClient, UnreachableError, patient
@@ -138,6 +139,19 @@ async def test_cancelling_says_whether_something_was_done(ada: GatewayClient, de
     assert [(each.by, each.reason) for each in desk.cancelled] == [("ada", "drill"), ("ada", "")]
 
 
+async def test_a_verdict_is_the_token_holders_and_kept_only_of_a_closed_incident(
+    ada: GatewayClient, desk: FakeDesk, gate: Gate
+) -> None:
+    incident_id = desk.add().incident_id
+    with pytest.raises(PermanentError, match="is open"):
+        await ada.label(incident_id, Judgement.GOOD)
+    record = await desk.end(incident_id)
+    assert record
+    kept = await ada.label(incident_id, Judgement.MISSED, "101 was the cause")
+    assert (kept.by, kept.judgement, kept.note) == ("ada", Judgement.MISSED, "101 was the cause")
+    assert await gate.store.labels(None) == (kept,)
+
+
 async def test_a_kill_switch_is_pulled_listed_and_let_go(ada: GatewayClient, desk: FakeDesk) -> None:
     incident_id = desk.add().incident_id
     pulled = await ada.stop("payment-api", "production", "drill")
@@ -177,6 +191,7 @@ CALLS: dict[str, Call] = {
     "view": lambda client: client.view(UNKNOWN),
     "answer": lambda client: client.answer(UNKNOWN, builders.proposal().digest, approved=True),
     "cancel": lambda client: client.cancel(UNKNOWN),
+    "label": lambda client: client.label(UNKNOWN, Judgement.GOOD),
     "snapshot": lambda client: client.snapshot(UNKNOWN),
     "stop": lambda client: client.stop(),
     "release": lambda client: client.release(),
@@ -192,6 +207,7 @@ NEEDS = {
     "view": "read",
     "answer": "approve",
     "cancel": "operate",
+    "label": "operate",
     "snapshot": "read",
     "stop": "operate",
     "release": "operate",

@@ -161,6 +161,7 @@ SCOPES = [
     ("POST", "/services/check", "operator"),
     ("POST", f"/incidents/{builders.INCIDENT_ID}/decision", "operator"),
     ("POST", f"/incidents/{builders.INCIDENT_ID}/cancel", "operator"),
+    ("POST", f"/incidents/{builders.INCIDENT_ID}/label", "operator"),
     ("POST", "/stops", "operator"),
     ("DELETE", "/stops", "operator"),
     ("POST", "/watches", "operator"),

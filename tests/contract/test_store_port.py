@@ -9,8 +9,9 @@ import pytest
 
 from incident.errors import PermanentError, TransientError
 from incident.evidence import SourceState
+from incident.labels import Judgement, Label
 from incident.ledger import HOUR, NOTHING_DONE, Quota, Remediation, RemediationKind, RunState, Stop
-from incident.ports import IncidentArchive, Ledger, SnapshotStore
+from incident.ports import IncidentArchive, LabelBook, Ledger, SnapshotStore
 from incident.search import Wanted
 from incident.severity import Severity
 from incident.snapshot import Outcome, Snapshot
@@ -24,7 +25,7 @@ pytest_plugins = ["tests.contract.databases"]
 ONE_EACH = Quota(service_per_hour=1, fleet_per_hour=100)
 
 
-class Store(SnapshotStore, IncidentArchive, Ledger, Protocol):
+class Store(SnapshotStore, IncidentArchive, LabelBook, Ledger, Protocol):
     """All ports in one."""
 
 
@@ -48,6 +49,18 @@ def _remediation(number: int = 0, **changes: object) -> Remediation:
 
 def _stop(**changes: object) -> Stop:
     return Stop.model_validate({"by": "ada", "reason": "we deploy by hand", "at": builders.NOW, **changes})
+
+
+def _label(number: int = 0, **changes: object) -> Label:
+    """Ada's praise of that incident, `number` hours after the first."""
+    values = {
+        "incident_id": _snapshot(number).incident_id,
+        "judgement": Judgement.GOOD,
+        "by": "ada",
+        "note": "101 was the cause",
+        "at": builders.NOW + timedelta(hours=number),
+    }
+    return Label.model_validate(values | changes)
 
 
 @pytest.fixture(params=["memory", SQLITE, POSTGRESQL])
@@ -419,3 +432,24 @@ async def test_a_failing_memory_store_raises_what_it_was_told() -> None:
 
     store.errors.clear()
     await store.save(_snapshot())
+
+
+async def test_a_label_comes_back_as_it_was_oldest_first_and_from_then_on(store: Store) -> None:
+    for number in (2, 0, 1):
+        await store.label(_label(number))
+    assert await store.labels(None) == (_label(0), _label(1), _label(2))
+    assert await store.labels(builders.NOW + timedelta(hours=1)) == (_label(1), _label(2))
+    assert await store.labels(builders.NOW + timedelta(hours=3)) == ()
+
+
+async def test_a_later_label_of_the_same_person_replaces_the_earlier_and_leaves_anothers(store: Store) -> None:
+    changed = _label(judgement=Judgement.HARMFUL, note="", at=builders.NOW + timedelta(hours=2))
+    await store.label(_label())
+    await store.label(_label(by="bob"))
+    await store.label(changed)
+    assert await store.labels(None) == (_label(by="bob"), changed)
+
+
+async def test_of_one_persons_labels_that_come_at_once_one_stays(store: Store) -> None:
+    await asyncio.gather(*(store.label(_label(note=f"{number}")) for number in range(8)))
+    assert len(await store.labels(None)) == 1

@@ -155,6 +155,7 @@ class Desktop:
             lookout=FakeLookout(),
             archive=self.store,
             switch=self.store,
+            labels=self.store,
             registry=REGISTRY,
             policies=PolicyBook(),
             tokens=TokenBook.parse("\n".join(entries), "tokens.toml"),

@@ -52,6 +52,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ("cancel", INCIDENT, "--reason", "x" * 501, "--direct"),
             "reason: String should have at most 500 characters",
         ),
+        (("label", INCIDENT, "fine"), "'fine' is not one of 'good'"),
+        (("label", "42", "good"), "not an incident id: '42'"),
+        (("label", INCIDENT, "good", "--note", "x" * 501, "--direct"), "note: String should have at most 500"),
+        (("label", INCIDENT, "good", "--direct"), "temporal: cannot be reached"),
         (("token", "two words"), "two words: token[0].name: String should match pattern"),
         (("token", "ada", "--scope", "everything"), "'everything' is not one of 'read'"),
     ],
@@ -75,6 +79,7 @@ THROUGH_THE_GATEWAY = [
     ("approve", INCIDENT),
     ("deny", INCIDENT),
     ("cancel", INCIDENT),
+    ("label", INCIDENT, "good"),
     ("stop",),
     ("release",),
 ]
@@ -102,7 +107,14 @@ def test_without_a_token_no_command_goes_through_the_gateway(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("approve", INCIDENT), ("deny", INCIDENT), ("cancel", INCIDENT), ("stop", "payment-api")]
+    "arguments",
+    [
+        ("approve", INCIDENT),
+        ("deny", INCIDENT),
+        ("cancel", INCIDENT),
+        ("label", INCIDENT, "good"),
+        ("stop", "payment-api"),
+    ],
 )
 def test_nobody_names_themselves_to_the_gateway(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*arguments, "--as", "ada"]) == 2

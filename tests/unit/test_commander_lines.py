@@ -14,6 +14,7 @@ from commander.gateway_line import GatewayLine
 from commander.line import Asked, Line
 from incident.dossier import Dossier, Stage
 from incident.errors import PermanentError, TransientError, UnknownServiceError
+from incident.labels import Judgement
 from incident.snapshot import Outcome, Snapshot, close
 from incident.watching import WatchedService
 from integrations.gateway import GatewayClient, UnreachableError, patient
@@ -155,7 +156,12 @@ async def test_an_open_incident_is_seen_while_the_store_is_down(line: Line, desk
 
 
 async def test_what_nobody_knows_is_an_error(line: Line) -> None:
-    for ask in (line.look(UNKNOWN), line.follow(UNKNOWN, Watched()), line.cancel(UNKNOWN, "")):
+    for ask in (
+        line.look(UNKNOWN),
+        line.follow(UNKNOWN, Watched()),
+        line.cancel(UNKNOWN, ""),
+        line.label(UNKNOWN, Judgement.GOOD, ""),
+    ):
         with pytest.raises(PermanentError, match=r"no such incident|neither Temporal nor the store"):
             await ask
 
@@ -172,6 +178,17 @@ async def test_an_answer_to_another_proposal_is_refused(line: Line, desk: FakeDe
     with pytest.raises(PermanentError, match="not the proposal that is open"):
         await line.answer(dossier.incident_id, "0" * 64, approved=True, note="")
     assert dossier.approval is None
+
+
+async def test_a_verdict_is_kept_of_a_closed_incident_only(line: Line, desk: FakeDesk, gate: Gate) -> None:
+    closed, still_open = await _closed(gate, 1), desk.add().incident_id
+    with pytest.raises(PermanentError, match="is open: there is no record of it yet"):
+        await line.label(still_open, Judgement.GOOD, "")
+    secret = "AKIA" + "CANARY7890123456"
+    kept = await line.label(closed.incident_id, Judgement.HARMFUL, f"it used {secret}")
+    assert (kept.by, kept.judgement) == ("ada", Judgement.HARMFUL)
+    assert secret not in kept.note
+    assert await gate.store.labels(None) == (kept,)
 
 
 async def test_a_cancellation_says_whether_something_was_done(line: Line, desk: FakeDesk) -> None:

@@ -273,3 +273,20 @@ async def test_an_invalid_answer_names_its_fields_and_nothing_that_the_model_wro
     with pytest.raises(AnalystUnusableError) as caught:
         await decide(Server(completion({"content": answer})), "chat")
     assert str(caught.value) == "openai: no valid decision after 2 repairs; invalid: severity, form"
+
+
+async def test_instructions_of_ones_own_are_what_the_model_is_told_and_every_reply_is_heard(api: Api) -> None:
+    server = Server(
+        {"responses": response({"type": "output_text", "text": "{}"}), "chat": completion({"content": "{}"})}[api],
+        good(api),
+    )
+    settings = OpenAISettings(base_url="http://localhost:8000/v1", api=api, model="standin-model")
+    heard: list[str] = []
+    async with build_client(settings, httpx2.MockTransport(server)) as client:
+        analyst = OpenAIAnalyst(
+            client, settings, InMemoryStore(), "Judge it.\n", lambda reply: heard.append(reply.text)
+        )
+        assert (await analyst.decide(builders.case())).repairs == 1
+    assert heard == ["{}", GOOD]
+    told = [body["instructions"] if api == "responses" else body["messages"][0]["content"] for body in server.bodies]
+    assert told == ["Judge it.\n"] * 2

@@ -37,6 +37,7 @@ from tests.builders import (
     page_sent,
     policy,
     proposal,
+    remediation,
     remediation_record,
     run,
     snapshot,
@@ -159,8 +160,8 @@ def test_the_schema_is_closed_and_names_its_dialect_and_version() -> None:
     schema = snapshot_schema()
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert schema["additionalProperties"] is False
-    assert schema["properties"]["schema_version"]["enum"] == ["1.0", "1.1", "1.2"]
-    assert schema["properties"]["schema_version"]["default"] == snapshot().schema_version == "1.2"
+    assert schema["properties"]["schema_version"]["enum"] == ["1.0", "1.1", "1.2", "1.3"]
+    assert schema["properties"]["schema_version"]["default"] == snapshot().schema_version == "1.3"
     validator = Draft202012Validator(schema)
     shown = dumped(snapshot())
     assert not validator.is_valid({**shown, "surprise": 1})
@@ -226,7 +227,15 @@ def test_a_stored_snapshot_of_schema_1_0_holds_to_the_published_schema() -> None
     Draft202012Validator(snapshot_schema()).validate(dumped(loaded))
 
 
-@pytest.mark.parametrize("version", ["0.9", "1.3", "2.0", 1.1])
+def test_the_record_keeps_what_the_verdict_knew_of_the_past_and_one_of_schema_1_2_does_without() -> None:
+    known = ledger(remediation())
+    kept = close(decided_dossier(ledger=known), Outcome.UNRESOLVED, ENDED)
+    assert Snapshot.model_validate_json(kept.model_dump_json()).ledger == known
+    stored = {key: value for key, value in dumped(kept).items() if key != "ledger"} | {"schema_version": "1.2"}
+    assert Snapshot.model_validate_json(json.dumps(stored)).ledger is None
+
+
+@pytest.mark.parametrize("version", ["0.9", "1.4", "2.0", 1.1])
 def test_a_snapshot_of_another_schema_is_refused(version: object) -> None:
     with pytest.raises(ValidationError, match="schema_version"):
         Snapshot.model_validate_json(json.dumps({**dumped(snapshot()), "schema_version": version}))

@@ -81,6 +81,22 @@ async def test_an_analyst_that_asks_for_more_patience_than_there_is_gives_way_to
     assert snapshot.analysis.analyst == "rules"
 
 
+@pytest.mark.parametrize("outside", ["", "kestra"])
+async def test_the_record_keeps_the_ledger_as_the_gate_saw_it(staff: Staff, outside: str) -> None:
+    store = InMemoryStore()
+    past = builders.remediation()
+    store.remediations[past.correlation_id] = past
+    shift = await staff(store=store)
+    if outside:
+        handle = await awaiting(shift)
+        await handle.execute_update(IncidentWorkflow.decide, OutsideDecision(decision=PROPOSAL))
+        snapshot = await ended(handle)
+    else:
+        snapshot = await shift.handle()
+    assert snapshot.ledger
+    assert snapshot.ledger.remediations == (past,)
+
+
 async def test_where_not_even_the_rules_can_decide_a_person_is_paged(staff: Staff) -> None:
     store = InMemoryStore({"view": RuntimeError("the gate is broken")})
     shift = await staff(store=store)
