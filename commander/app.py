@@ -475,7 +475,7 @@ app.add_typer(judging, name="eval")
 
 @judging.callback()
 def evaluate() -> None:
-    """Judge the commander itself, on an embedded Temporal server."""
+    """Judge the commander itself, or a model in its analyst's chair."""
 
 
 judging.command(name="model")(judge_model)
