@@ -33,7 +33,10 @@ FEW = 10
 """So many healthy rows are few: what is known from them alone, or only now and then among many, counts for less."""
 
 BEFORE = 5
-"""Rows just before the onset: what stood in all of them is no movement."""
+"""Rows just before the onset: what stood in all of them is no movement; of traffic, what stood in one of them.
+
+Load is what differs most between days, so that what is known to be healthy says little of it.
+"""
 
 AFTER = 3
 """Latest rows that are judged: the median of them, so that one odd row does not count."""
@@ -61,7 +64,7 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
     """How far each column moved since the onset.
 
     Args:
-        history: known-healthy rows; may be empty, and then the rows before the onset are all that is known.
+        history: known-healthy rows; of a column that has none, the rows before the onset are all that is known.
         recent: rows up to now.
         onset: unix seconds; the first row of the trouble bears it or is later.
 
@@ -70,18 +73,22 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
     """
     healthy = history.only(recent.columns).values
     earlier, since = recent.values[recent.times < onset], recent.values[recent.times >= onset]
-    known = healthy if len(healthy) else earlier
     nothing = np.full(len(recent.columns), np.nan)
-    if not len(since) or not len(known):
+    if not len(since):
         return Movements(nothing, nothing)
+    unknown = ~np.isfinite(healthy).any(axis=0)
+    rows = np.where(unknown, len(earlier), len(healthy))
+    known = np.vstack([healthy, np.where(unknown, earlier, np.nan)])
     ratio = np.array([column.quantity in _SCALED for column in recent.columns], dtype=bool)
     level = np.nan_to_num(np.abs(quantiles(known, (0.5,))[0]))
     largest = np.nan_to_num(quantiles(np.vstack([known, recent.values]), (1.0,))[0])
     floor = np.array([_floor(*each) for each in zip(recent.columns, level, largest, strict=True)])
     known, before, since = (_ratios(values, ratio, level) for values in (known, earlier[-BEFORE:], since))
     middle, up, down = _spread(known, floor)
-    sure = np.isfinite(known).sum(axis=0) / (len(known) + FEW)
-    usual = _nearest(before, middle)
+    sure = np.isfinite(known).sum(axis=0) / (rows + FEW)
+    (now,) = quantiles(since[-AFTER:], (0.5,))
+    traffic = np.array([column.quantity is Quantity.TRAFFIC for column in recent.columns], dtype=bool)
+    usual = _nearest(before, np.where(traffic, now, middle))
 
     def spreads(values: Array) -> Array:
         moved = _lesser(values - middle, values - usual)
@@ -89,7 +96,7 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
 
     off = np.abs(spreads(since)) >= CLEAR
     first = np.where(off.any(axis=0), recent.times[recent.times >= onset][off.argmax(axis=0)], np.nan)
-    return Movements(spreads(quantiles(since[-AFTER:], (0.5,))[0]), first)
+    return Movements(spreads(now), first)
 
 
 def quantiles(values: Array, shares: tuple[float, ...]) -> Array:
@@ -137,7 +144,7 @@ def _spread(known: Array, floor: Array) -> tuple[Array, Array, Array]:
 
 
 def _nearest(before: Array, middle: Array) -> Array:
-    """Of each column, the value of `before` that is nearest to `middle`; NaN: there is none."""
+    """Of each column, the value of `before` that is nearest to `middle`, or the first; NaN: there is none."""
     if not len(before):
         return np.full(len(middle), np.nan)
     distance = np.abs(before - middle)

@@ -1,6 +1,6 @@
 """The cause of a trouble as far as its metrics tell: suspects in order, and the verdict on every change."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,9 +9,9 @@ import numpy as np
 from incident.accusation import Place, Standing, judge
 from incident.cause import Cause, Change, Suspect
 from incident.couplings import couplings, mirror
-from incident.movements import Movements, movements
+from incident.movements import CLEAR, Movements, movements
 from incident.series import Column, Frame
-from incident.signs import is_shared, signs, telling
+from incident.signs import Sign, Signs, is_shared, signs, strength, telling
 from incident.suspicion import suspicion
 
 SUSPECTED = 0.75
@@ -51,36 +51,24 @@ class Scene:
 def find_cause(scene: Scene) -> Cause:
     """Suspects in order, and the verdict on every change."""
     moved = movements(scene.history, scene.recent, scene.onset)
-    scores = _scores(scene, moved)
-    ranked = sorted((name for name in scores if scores[name] > 0), key=lambda name: (-scores[name], name))
-    suspects = tuple(_suspect(name, scores[name], scene.recent.columns, moved) for name in ranked[:MOST])
-    seen = {
-        column.service
-        for column, far in zip(scene.recent.columns, moved.far, strict=True)
-        if np.isfinite(far) and not is_shared(column)
-    }
-    return Cause(
-        onset=_moment(scene.onset),
-        suspects=suspects,
-        changes=judge(
-            scene.changes,
-            _moment(scene.onset),
-            lambda service: _place(service, suspects, seen, telling(scene.recent.columns, moved, service)),
-            timedelta(seconds=scene.window),
-            timedelta(seconds=scene.interval),
-        ),
-    )
-
-
-def _scores(scene: Scene, moved: Movements) -> Mapping[str, float]:
-    """Without a call graph, what users meet may stand under a name of its own: the service in front shows it."""
     calls = couplings(scene.history, scene.recent, scene.onset, scene.graph)
     front = None if scene.graph else mirror(scene.history, scene.entry)
     columns = scene.recent.columns
     if front is not None:
         columns = tuple(replace(each, service=front) if each.service == scene.entry else each for each in columns)
-    return suspicion(
-        signs(columns, moved, scene.new_templates), calls, graph=bool(scene.graph), entry=scene.entry, front=front
+    shown = signs(columns, moved, scene.new_templates)
+    scores = suspicion(shown, calls, graph=bool(scene.graph), entry=scene.entry, front=front)
+    ranked = sorted((name for name in scores if scores[name] > 0), key=lambda name: (-scores[name], name))
+    suspects = tuple(_suspect(name, scores[name], columns, moved) for name in ranked[:MOST])
+
+    def place(service: str) -> Place:
+        return _place(service, suspects, shown, telling(columns, moved, service))
+
+    onset, window = _moment(scene.onset), timedelta(seconds=scene.window)
+    return Cause(
+        onset=onset,
+        suspects=suspects,
+        changes=judge(scene.changes, onset, place, window, timedelta(seconds=scene.interval)),
     )
 
 
@@ -98,9 +86,9 @@ def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movem
     )
 
 
-def _place(service: str, suspects: Sequence[Suspect], seen: Collection[str], moved: Sequence[str]) -> Place:
+def _place(service: str, suspects: Sequence[Suspect], shown: Signs, moved: Sequence[str]) -> Place:
     """How the service of a change stands among the suspects."""
-    if service not in seen:
+    if service not in shown:
         return Place(standing=Standing.UNSEEN, words=f"there are no metrics of {service} to tell")
     shows = f": {', '.join(moved[:3])} moved" if moved else ""
     for rank, suspect in enumerate(suspects, 1):
@@ -108,11 +96,12 @@ def _place(service: str, suspects: Sequence[Suspect], seen: Collection[str], mov
         if suspect.service == service and suspect.score >= LEAST and share >= SUSPECTED:
             words = f"{service} is suspect number {rank}{shows}"
             return Place(standing=Standing.SUSPECTED, words=words, suspicion=share, clear=bool(moved))
-    if moved and suspects:
-        return Place(
-            standing=Standing.DISTURBED, words=f"{suspects[0].service} explains it better than {service}{shows}"
-        )
-    return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
+    if not moved:
+        return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
+    if shown[service].get(Sign.LOADED, 0) >= strength(CLEAR) or not suspects:
+        words = f"{service} is asked more than usual, which explains what it shows{shows}"
+        return Place(standing=Standing.DISTURBED, words=words)
+    return Place(standing=Standing.DISTURBED, words=f"{suspects[0].service} explains it better than {service}{shows}")
 
 
 def _moment(seconds: float) -> datetime:

@@ -145,6 +145,51 @@ def test_more_traffic_is_no_suspicion_by_itself() -> None:
     assert suspects(find_cause(scene({"stock:requests": 3.0, "orders:requests": 3.0}))) == []
 
 
+def test_what_a_service_shows_is_explained_by_being_asked_more() -> None:
+    surge = {f"{service}:requests": 4.0 for service in SERVICES} | {"stock:cpu_ratio": 2.0, "stock:latency_s": 1.8}
+    cause = find_cause(scene(surge, change("stock", 12)))
+    assert suspects(cause) == []
+    assert guilt(cause) == {"stock:12": Guilt.INNOCENT}
+    assert "asked more than usual, which explains what it shows: " in reasons(cause, "stock:12")
+
+
+def test_being_asked_a_little_more_does_not_explain_much() -> None:
+    busy = {"stock:requests": 1.2, "stock:cpu_ratio": 4.0, "stock:latency_s": 5.0}
+    assert suspects(find_cause(scene(busy))) == ["stock"]
+
+
+def test_a_service_that_is_new_since_the_history_is_judged_by_the_rows_before() -> None:
+    history = frame(60, ONSET - 86_400, SERVICES, seed=1)
+    known = history.only([column for column in history.columns if column.service != "stock"])
+    assert suspects(find_cause(scene(SLOW_STOCK, history=known)))[0] == "stock"
+
+
+def test_what_users_meet_under_a_name_of_its_own_is_the_service_in_front() -> None:
+    def with_entry(quiet: Frame) -> Frame:
+        place = next(at for at, column in enumerate(quiet.columns) if column.name == "front:latency_s")
+        success = np.ones((len(quiet), 1))
+        columns = (
+            *quiet.columns,
+            Column(service="shop", metric="p95_s", quantity=Quantity.LATENCY),
+            Column(service="shop", metric="success_ratio", quantity=Quantity.SUCCESS),
+        )
+        return Frame(quiet.times, columns, np.hstack([quiet.values, quiet.values[:, [place]], success]))
+
+    behind = ("front", "stock", "ads")
+    cause = find_cause(
+        scene(
+            {"shop:success_ratio": 0.9},
+            change("front", 12),
+            graph=(),
+            history=with_entry(frame(60, ONSET - 86_400, behind, 1)),
+            recent=with_entry(frame(15, ONSET + 300, behind, 2)),
+        )
+    )
+    assert (cause.suspects[0].service, cause.suspects[0].moved) == ("front", ("success_ratio",))
+    assert "shop" not in [each.service for each in cause.suspects]
+    assert guilt(cause) == {"front:12": Guilt.GUILTY}
+
+
 def test_the_metrics_of_a_shared_machine_say_nothing_of_a_service() -> None:
     def on_a_machine(quiet: Frame) -> Frame:
         columns = tuple(
