@@ -6,19 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from incident.accusation import Place, Standing, judge
+from incident.accusation import Place, judge, place_among
 from incident.cause import Cause, Change, Suspect
 from incident.couplings import couplings, mirror
 from incident.movements import CLEAR, Movements, movements
 from incident.series import Column, Frame
-from incident.signs import Sign, Signs, is_shared, signs, strength, telling
+from incident.signs import Sign, is_shared, signs, strength, telling
 from incident.suspicion import suspicion
-
-SUSPECTED = 0.75
-"""Share of the first suspect's score from which on a service's change is a suspect too."""
-
-LEAST = 0.1
-"""Score below which a service shows nothing: two metrics that are off by less than one spread."""
 
 MOST = 10
 """Suspects that are named."""
@@ -62,7 +56,9 @@ def find_cause(scene: Scene) -> Cause:
     suspects = tuple(_suspect(name, scores[name], columns, moved) for name in ranked[:MOST])
 
     def place(service: str) -> Place:
-        return _place(service, suspects, shown, telling(columns, moved, service))
+        loaded = shown.get(service, {}).get(Sign.LOADED, 0) >= strength(CLEAR)
+        seen = service in shown
+        return place_among(service, suspects, telling(columns, moved, service), seen=seen, loaded=loaded)
 
     onset, window = _moment(scene.onset), timedelta(seconds=scene.window)
     return Cause(
@@ -84,24 +80,6 @@ def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movem
         moved=telling(columns, moved, service),
         since=_moment(min(firsts)) if firsts else None,
     )
-
-
-def _place(service: str, suspects: Sequence[Suspect], shown: Signs, moved: Sequence[str]) -> Place:
-    """How the service of a change stands among the suspects."""
-    if service not in shown:
-        return Place(standing=Standing.UNSEEN, words=f"there are no metrics of {service} to tell")
-    shows = f": {', '.join(moved[:3])} moved" if moved else ""
-    for rank, suspect in enumerate(suspects, 1):
-        share = suspect.score / suspects[0].score
-        if suspect.service == service and suspect.score >= LEAST and share >= SUSPECTED:
-            words = f"{service} is suspect number {rank}{shows}"
-            return Place(standing=Standing.SUSPECTED, words=words, suspicion=share, clear=bool(moved))
-    if not moved:
-        return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
-    if shown[service].get(Sign.LOADED, 0) >= strength(CLEAR) or not suspects:
-        words = f"{service} is asked more than usual, which explains what it shows{shows}"
-        return Place(standing=Standing.DISTURBED, words=words)
-    return Place(standing=Standing.DISTURBED, words=f"{suspects[0].service} explains it better than {service}{shows}")
 
 
 def _moment(seconds: float) -> datetime:
