@@ -99,7 +99,7 @@ def _moved(
     """How far each callee's traffic moved for each request of its caller."""
     callers = [traffic[caller] for caller, _ in pairs]
     callees = [traffic[callee] for _, callee in pairs]
-    names = tuple(Column(service=callee, metric=caller, quantity=Quantity.IO) for caller, callee in pairs)
+    names = tuple(Column(service=callee, metric=caller, quantity=Quantity.TRAFFIC) for caller, callee in pairs)
 
     def shares(frame: Frame) -> Frame:
         asked = frame.only(callers).values

@@ -33,10 +33,7 @@ FEW = 10
 """So many healthy rows are few: what is known from them alone, or only now and then among many, counts for less."""
 
 BEFORE = 5
-"""Rows just before the onset: what stood in all of them is no movement; of traffic, what stood in one of them.
-
-Load is what differs most between days, so that what is known to be healthy says little of it.
-"""
+"""Rows just before the onset: what stood in all of them is no movement."""
 
 AFTER = 3
 """Latest rows that are judged: the median of them, so that one odd row does not count."""
@@ -64,7 +61,8 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
     """How far each column moved since the onset.
 
     Args:
-        history: known-healthy rows; of a column that has none, the rows before the onset are all that is known.
+        history: known-healthy rows; of a column that has none, the rows before the onset stand for them if they are
+            `FEW` at least.
         recent: rows up to now.
         onset: unix seconds; the first row of the trouble bears it or is later.
 
@@ -76,7 +74,7 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
     nothing = np.full(len(recent.columns), np.nan)
     if not len(since):
         return Movements(nothing, nothing)
-    unknown = ~np.isfinite(healthy).any(axis=0)
+    unknown = ~np.isfinite(healthy).any(axis=0) & (len(earlier) >= FEW)
     rows = np.where(unknown, len(earlier), len(healthy))
     known = np.vstack([healthy, np.where(unknown, earlier, np.nan)])
     ratio = np.array([column.quantity in _SCALED for column in recent.columns], dtype=bool)
@@ -87,8 +85,7 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
     middle, up, down = _spread(known, floor)
     sure = np.isfinite(known).sum(axis=0) / (rows + FEW)
     (now,) = quantiles(since[-AFTER:], (0.5,))
-    traffic = np.array([column.quantity is Quantity.TRAFFIC for column in recent.columns], dtype=bool)
-    usual = _nearest(before, np.where(traffic, now, middle))
+    usual = _nearest(before, middle)
 
     def spreads(values: Array) -> Array:
         moved = _lesser(values - middle, values - usual)

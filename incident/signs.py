@@ -22,8 +22,6 @@ class Sign(StrEnum):
     MEMORY = "memory"
     LOGS = "logs"
     """Grave log lines of a kind that was not there before."""
-    LOADED = "loaded"
-    """It is asked more than usual."""
     STARVED = "starved"
     """It is asked less than usual: nothing bad by itself, but somebody no longer asks."""
 
@@ -47,8 +45,6 @@ def signs(columns: Sequence[Column], moved: Movements, new_templates: Mapping[st
         sign = _sign(column)
         if sign is not None and np.isfinite(far):
             found[column.service][sign].append(max(badness(column, far), 0.0))
-            if sign is Sign.STARVED:
-                found[column.service][Sign.LOADED].append(max(far, 0.0))
     shown = {
         service: {sign: strength(float(np.mean(sorted(each)[-2:]))) for sign, each in of.items()}
         for service, of in found.items()

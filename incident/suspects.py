@@ -9,10 +9,13 @@ import numpy as np
 from incident.accusation import Place, judge, place_among
 from incident.cause import Cause, Change, Suspect
 from incident.couplings import couplings, mirror
-from incident.movements import CLEAR, Movements, movements
-from incident.series import Column, Frame
-from incident.signs import Sign, is_shared, signs, strength, telling
+from incident.movements import AFTER, Movements, movements, quantiles
+from incident.series import Column, Frame, Quantity
+from incident.signs import is_shared, signs, telling
 from incident.suspicion import suspicion
+
+HOUR = 3600.0
+"""Seconds before the onset that tell how much a service was asked; load by the hour of the day moves little in one."""
 
 MOST = 10
 """Suspects that are named."""
@@ -50,15 +53,14 @@ def find_cause(scene: Scene) -> Cause:
     columns = scene.recent.columns
     if front is not None:
         columns = tuple(replace(each, service=front) if each.service == scene.entry else each for each in columns)
+    asked = _asked(scene.recent, scene.onset)
     shown = signs(columns, moved, scene.new_templates)
     scores = suspicion(shown, calls, graph=bool(scene.graph), entry=scene.entry, front=front)
     ranked = sorted((name for name in scores if scores[name] > 0), key=lambda name: (-scores[name], name))
-    suspects = tuple(_suspect(name, scores[name], columns, moved) for name in ranked[:MOST])
+    suspects = tuple(_suspect(name, scores[name], columns, moved, asked.get(name)) for name in ranked[:MOST])
 
     def place(service: str) -> Place:
-        loaded = shown.get(service, {}).get(Sign.LOADED, 0) >= strength(CLEAR)
-        seen = service in shown
-        return place_among(service, suspects, telling(columns, moved, service), seen=seen, loaded=loaded)
+        return place_among(service, suspects, telling(columns, moved, service), seen=service in shown)
 
     onset, window = _moment(scene.onset), timedelta(seconds=scene.window)
     return Cause(
@@ -68,7 +70,16 @@ def find_cause(scene: Scene) -> Cause:
     )
 
 
-def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movements) -> Suspect:
+def _asked(recent: Frame, onset: float) -> Mapping[str, float]:
+    """By service, its requests now as a multiple of those in the hour before the onset."""
+    traffic = [column for column in recent.columns if column.quantity is Quantity.TRAFFIC]
+    now = recent.between(onset, np.inf).only(traffic).values[-AFTER:]
+    before = recent.between(onset - HOUR, onset).only(traffic).values
+    levels = zip(traffic, quantiles(now, (0.5,))[0], quantiles(before, (0.5,))[0], strict=True)
+    return {column.service: float(later / earlier) for column, later, earlier in levels if later >= 0 and earlier > 0}
+
+
+def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movements, asked: float | None) -> Suspect:
     firsts = [
         first
         for column, first in zip(columns, moved.first, strict=True)
@@ -79,6 +90,7 @@ def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movem
         score=round(score, 3),
         moved=telling(columns, moved, service),
         since=_moment(min(firsts)) if firsts else None,
+        asked=None if asked is None else round(asked, 2),
     )
 
 

@@ -60,7 +60,7 @@ def suspicion(
             for sign in (Sign.ERRORS, Sign.LATENCY)
         )
         score += max(excess[Sign.WAITING], 0) * WAITING
-        score += max(excess[Sign.CPU], 0) + max(excess[Sign.MEMORY], 0) * MEMORY + own.get(Sign.LOGS, 0)
+        score += own.get(Sign.CPU, 0) + own.get(Sign.MEMORY, 0) * MEMORY + own.get(Sign.LOGS, 0)
         score += awaited.get(service, 0) + (0 if service == entry else broken.get(service, 0))
         outside = service in called and not behind[service] and not own.keys() & {Sign.CPU, Sign.MEMORY}
         found[service] = score * (OUTSIDE if outside else ENTRY if service == entry else 1)
@@ -68,16 +68,14 @@ def suspicion(
 
 
 def _unexplained(shown: Signs, service: str, behind: Iterable[str]) -> dict[Sign, float]:
-    """What the service shows beyond what the services behind it do, and beyond what it is asked more than usual."""
+    """What the service shows beyond what the services behind it do."""
     own = shown[service]
     errors, latency = (max((shown.get(name, {}).get(sign, 0.0) for name in behind), default=0.0) for sign in _PASSED_ON)
-    waiting, loaded = own.get(Sign.WAITING, 0), own.get(Sign.LOADED, 0)
+    waiting = own.get(Sign.WAITING, 0)
     return {
         Sign.ERRORS: own.get(Sign.ERRORS, 0) - errors,
-        Sign.LATENCY: own.get(Sign.LATENCY, 0) - max(latency, waiting, loaded),
+        Sign.LATENCY: own.get(Sign.LATENCY, 0) - max(latency, waiting),
         Sign.WAITING: waiting - latency,
-        Sign.CPU: own.get(Sign.CPU, 0) - loaded,
-        Sign.MEMORY: own.get(Sign.MEMORY, 0) - loaded,
     }
 
 
