@@ -96,7 +96,7 @@ def place_among(service: str, suspects: Sequence[Suspect], moved: Sequence[str],
     for rank, suspect in enumerate(suspects, 1):
         share = suspect.score / suspects[0].score
         if suspect.service == service and suspect.score >= LEAST and share >= SUSPECTED:
-            words = f"{service} is suspect number {rank}{shows}"
+            words = f"{service} is suspect number {rank}{shows or ', but none of its metrics clearly moved'}"
             if is_surge(suspect.asked):
                 words += f"; but it is asked {suspect.asked:.1f} times as much as before"
                 return Place(standing=Standing.LOADED, words=words, suspicion=share)
@@ -166,10 +166,10 @@ def _judged(
     closeness = 1 - max(onset - change.at, timedelta(0)) / window
     if change is accused:
         return _verdict(change, Guilt.GUILTY, (1 + closeness) / 2 * place.suspicion, when, place.words)
-    if place.standing in {Standing.UNSEEN, Standing.LOADED}:
-        return _verdict(change, Guilt.UNKNOWN, closeness / 2, when, place.words)
     if place.standing is Standing.SUSPECTED and accused is not None:
         return _verdict(change, Guilt.INNOCENT, closeness / 4, when, f"{accused.id} explains it better")
+    if place.standing in {Standing.SUSPECTED, Standing.LOADED, Standing.UNSEEN}:
+        return _verdict(change, Guilt.UNKNOWN, closeness / 2, when, place.words)
     return _verdict(change, Guilt.INNOCENT, closeness / 4, when, place.words)
 
 

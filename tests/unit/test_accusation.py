@@ -87,7 +87,7 @@ def test_verdicts_come_newest_first_whatever_the_order_of_the_changes() -> None:
     assert accused(*reversed(changes)) == accused(*changes)
 
 
-@pytest.mark.parametrize("standing", [Standing.DISTURBED, Standing.CALM, Standing.UNSEEN])
+@pytest.mark.parametrize("standing", [each for each in Standing if each is not Standing.SUSPECTED])
 def test_only_a_change_of_a_suspected_service_is_guilty(standing: Standing) -> None:
     (found,) = judge([change(1)], ONSET, lambda _: Place(standing=standing, words="as told"), WINDOW)
     assert found.guilt is not Guilt.GUILTY
@@ -101,3 +101,10 @@ def test_of_two_suspected_services_the_more_suspected_ones_change_is_guilty() ->
     }
     found = judge([change(30, service="ledger"), change(2)], ONSET, places.__getitem__, WINDOW)
     assert guilt(found) == {"ledger:30": Guilt.GUILTY, "payment-api:2": Guilt.INNOCENT}
+
+
+def test_a_service_that_hardly_moved_is_suspected_only_for_a_change_at_the_very_onset() -> None:
+    faint = Place(standing=Standing.SUSPECTED, words="hardly moved", clear=False)
+    slack = timedelta(minutes=5)
+    assert guilt(judge([change(4)], ONSET, lambda _: faint, WINDOW, slack)) == {"payment-api:4": Guilt.GUILTY}
+    assert guilt(judge([change(6)], ONSET, lambda _: faint, WINDOW, slack)) == {"payment-api:6": Guilt.UNKNOWN}
