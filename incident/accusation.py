@@ -94,7 +94,7 @@ def place_among(service: str, suspects: Sequence[Suspect], moved: Sequence[str],
         return Place(standing=Standing.UNSEEN, words=f"there are no metrics of {service} to tell")
     shows = f": {', '.join(moved[:3])} moved" if moved else ""
     for rank, suspect in enumerate(suspects, 1):
-        share = suspect.score / suspects[0].score
+        share = suspect.score / suspects[0].score if suspects[0].score else 0.0
         if suspect.service == service and suspect.score >= LEAST and share >= SUSPECTED:
             words = f"{service} is suspect number {rank}{shows or ', but none of its metrics clearly moved'}"
             if is_surge(suspect.asked):

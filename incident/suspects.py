@@ -17,6 +17,9 @@ from incident.suspicion import suspicion
 HOUR = 3600.0
 """Seconds before the onset that tell how much a service was asked; load by the hour of the day moves little in one."""
 
+SMALLEST = 0.001
+"""Score below which a service is not named at all; scores are told to so many digits."""
+
 MOST = 10
 """Suspects that are named."""
 
@@ -56,7 +59,7 @@ def find_cause(scene: Scene) -> Cause:
     asked = _asked(scene.recent, scene.onset)
     shown = signs(columns, moved, scene.new_templates)
     scores = suspicion(shown, calls, graph=bool(scene.graph), entry=scene.entry, front=front)
-    ranked = sorted((name for name in scores if scores[name] > 0), key=lambda name: (-scores[name], name))
+    ranked = sorted((name for name in scores if scores[name] >= SMALLEST), key=lambda name: (-scores[name], name))
     suspects = tuple(_suspect(name, scores[name], columns, moved, asked.get(name)) for name in ranked[:MOST])
 
     def place(service: str) -> Place:

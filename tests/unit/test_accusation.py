@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from incident.accusation import Place, Standing, accuse, judge
-from incident.cause import Change, ChangeKind, ChangeVerdict, Guilt
+from incident.accusation import Place, Standing, accuse, judge, place_among
+from incident.cause import Change, ChangeKind, ChangeVerdict, Guilt, Suspect
 
 ONSET = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(hours=2)
@@ -92,6 +92,11 @@ def test_only_a_change_of_a_suspected_service_is_guilty(standing: Standing) -> N
     (found,) = judge([change(1)], ONSET, lambda _: Place(standing=standing, words="as told"), WINDOW)
     assert found.guilt is not Guilt.GUILTY
     assert "as told" in found.reasons
+
+
+def test_suspects_without_any_score_accuse_nobody() -> None:
+    place = place_among("payment-api", (Suspect(service="payment-api", score=0),), (), seen=True)
+    assert place.standing is Standing.CALM
 
 
 def test_of_two_suspected_services_the_more_suspected_ones_change_is_guilty() -> None:
