@@ -13,6 +13,8 @@ from incident.model import Fact, Moment, Ratio
 
 SUSPECTED = 0.75
 """Share of the first suspect's score from which on a service's change is a suspect too."""
+SURGE = 1.5
+"""Times the requests of the hour before from which on they may be the cause: few services hold twice their peak."""
 LEAST = 0.1
 """Score below which a service shows nothing: two metrics that are off by less than one spread."""
 
@@ -24,6 +26,8 @@ class Standing(StrEnum):
     """It moved, and nothing else explains why."""
     DISTURBED = "disturbed"
     """It moved, but something else explains why."""
+    LOADED = "loaded"
+    """It moved, and is asked so much more than before that this may be why."""
     CALM = "calm"
     """It was looked at, and did not move."""
     UNSEEN = "unseen"
@@ -90,15 +94,22 @@ def place_among(service: str, suspects: Sequence[Suspect], moved: Sequence[str],
         return Place(standing=Standing.UNSEEN, words=f"there are no metrics of {service} to tell")
     shows = f": {', '.join(moved[:3])} moved" if moved else ""
     for rank, suspect in enumerate(suspects, 1):
-        share = suspect.score / suspects[0].score
+        share = suspect.score / suspects[0].score if suspects[0].score else 0.0
         if suspect.service == service and suspect.score >= LEAST and share >= SUSPECTED:
-            words = f"{service} is suspect number {rank}{shows}"
+            words = f"{service} is suspect number {rank}{shows or ', but none of its metrics clearly moved'}"
+            if is_surge(suspect.asked):
+                words += f"; but it is asked {suspect.asked:.1f} times as much as before"
+                return Place(standing=Standing.LOADED, words=words, suspicion=share)
             return Place(standing=Standing.SUSPECTED, words=words, suspicion=share, clear=bool(moved))
     if moved and suspects:
-        return Place(
-            standing=Standing.DISTURBED, words=f"{suspects[0].service} explains it better than {service}{shows}"
-        )
+        words = f"{suspects[0].service} explains it better than {service}{shows}"
+        return Place(standing=Standing.DISTURBED, words=words)
     return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
+
+
+def is_surge(asked: float | None) -> bool:
+    """Whether so many times the requests of the hour before may be the cause themselves; `None`: not known."""
+    return asked is not None and asked >= SURGE
 
 
 def judge(
@@ -155,10 +166,10 @@ def _judged(
     closeness = 1 - max(onset - change.at, timedelta(0)) / window
     if change is accused:
         return _verdict(change, Guilt.GUILTY, (1 + closeness) / 2 * place.suspicion, when, place.words)
-    if place.standing is Standing.UNSEEN:
-        return _verdict(change, Guilt.UNKNOWN, closeness / 2, when, place.words)
     if place.standing is Standing.SUSPECTED and accused is not None:
         return _verdict(change, Guilt.INNOCENT, closeness / 4, when, f"{accused.id} explains it better")
+    if place.standing in {Standing.SUSPECTED, Standing.LOADED, Standing.UNSEEN}:
+        return _verdict(change, Guilt.UNKNOWN, closeness / 2, when, place.words)
     return _verdict(change, Guilt.INNOCENT, closeness / 4, when, place.words)
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from incident.model import Fact, Moment, Ratio
+from incident.model import Fact, Moment, Ratio, is_default
 
 
 class Guilt(StrEnum):
@@ -52,6 +52,12 @@ class Suspect(Fact):
     score: float = Field(ge=0, description="how much it moved, and how early; comparable within one cause only")
     moved: tuple[str, ...] = Field(default=(), description="the metrics that moved, the most telling first")
     since: Moment | None = Field(default=None, description="when the first of them moved; null: not known")
+    asked: float | None = Field(
+        default=None,
+        ge=0,
+        exclude_if=is_default,
+        description="its requests since the onset, as a multiple of those in the hour before; null: not known",
+    )
 
 
 class Cause(Fact):

@@ -5,7 +5,7 @@ The analyst is shown it, and the gate rests on it: what a model names is rolled 
 
 from datetime import timedelta
 
-from incident.accusation import Place, Standing, judge, place_among
+from incident.accusation import Place, Standing, is_surge, judge, place_among
 from incident.anomalies import Assessment
 from incident.cause import Cause, Change, ChangeKind, Guilt
 from incident.evidence import Evidence
@@ -60,7 +60,7 @@ class _Standings:
             # Without a history only the limits are silent, and what alerts may be a thing that is not measured here.
             standing = Standing.CALM if self._normal else Standing.UNSEEN
             return Place(standing=standing, words=f"nothing that is measured of {service} is unusual")
-        if any(each.service != service for each in self._suspects):
+        if any(each.service != service or is_surge(each.asked) for each in self._suspects):
             return place_among(service, self._suspects, self._telling(service) or ("it",), seen=True)
         return Place(standing=Standing.SUSPECTED, words=f"{service} itself left what is usual")
 

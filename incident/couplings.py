@@ -11,8 +11,8 @@ import numpy as np
 from incident.movements import movements, quantiles
 from incident.series import Array, Column, Frame, Quantity
 
-COUPLED = 0.6
-"""Correlation of two services' healthy traffic from which on one is taken to call the other."""
+COUPLED = 0.5
+"""Correlation of two services' healthy traffic from which on one is taken to call the other; Cohen (1988): large."""
 
 MIRRORED = 0.99
 """Correlation of healthy latency from which on a service is taken to be what users meet."""

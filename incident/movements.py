@@ -61,7 +61,8 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
     """How far each column moved since the onset.
 
     Args:
-        history: known-healthy rows; may be empty, and then the rows before the onset are all that is known.
+        history: known-healthy rows; of a column that has none, the rows before the onset stand for them if they are
+            `FEW` at least.
         recent: rows up to now.
         onset: unix seconds; the first row of the trouble bears it or is later.
 
@@ -70,17 +71,20 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
     """
     healthy = history.only(recent.columns).values
     earlier, since = recent.values[recent.times < onset], recent.values[recent.times >= onset]
-    known = healthy if len(healthy) else earlier
     nothing = np.full(len(recent.columns), np.nan)
-    if not len(since) or not len(known):
+    if not len(since):
         return Movements(nothing, nothing)
+    unknown = ~np.isfinite(healthy).any(axis=0) & (len(earlier) >= FEW)
+    rows = np.where(unknown, len(earlier), len(healthy))
+    known = np.vstack([healthy, np.where(unknown, earlier, np.nan)])
     ratio = np.array([column.quantity in _SCALED for column in recent.columns], dtype=bool)
     level = np.nan_to_num(np.abs(quantiles(known, (0.5,))[0]))
     largest = np.nan_to_num(quantiles(np.vstack([known, recent.values]), (1.0,))[0])
     floor = np.array([_floor(*each) for each in zip(recent.columns, level, largest, strict=True)])
     known, before, since = (_ratios(values, ratio, level) for values in (known, earlier[-BEFORE:], since))
     middle, up, down = _spread(known, floor)
-    sure = np.isfinite(known).sum(axis=0) / (len(known) + FEW)
+    sure = np.isfinite(known).sum(axis=0) / (rows + FEW)
+    (now,) = quantiles(since[-AFTER:], (0.5,))
     usual = _nearest(before, middle)
 
     def spreads(values: Array) -> Array:
@@ -89,7 +93,7 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
 
     off = np.abs(spreads(since)) >= CLEAR
     first = np.where(off.any(axis=0), recent.times[recent.times >= onset][off.argmax(axis=0)], np.nan)
-    return Movements(spreads(quantiles(since[-AFTER:], (0.5,))[0]), first)
+    return Movements(spreads(now), first)
 
 
 def quantiles(values: Array, shares: tuple[float, ...]) -> Array:
@@ -137,7 +141,7 @@ def _spread(known: Array, floor: Array) -> tuple[Array, Array, Array]:
 
 
 def _nearest(before: Array, middle: Array) -> Array:
-    """Of each column, the value of `before` that is nearest to `middle`; NaN: there is none."""
+    """Of each column, the value of `before` that is nearest to `middle`, or the first; NaN: there is none."""
     if not len(before):
         return np.full(len(middle), np.nan)
     distance = np.abs(before - middle)

@@ -6,13 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from incident.accusation import judge, place_among
+from incident.accusation import Place, judge, place_among
 from incident.cause import Cause, Change, Suspect
 from incident.couplings import couplings, mirror
-from incident.movements import Movements, movements
-from incident.series import Column, Frame
+from incident.movements import AFTER, Movements, movements, quantiles
+from incident.series import Column, Frame, Quantity
 from incident.signs import is_shared, signs, telling
 from incident.suspicion import suspicion
+
+HOUR = 3600.0
+"""Seconds before the onset that tell how much a service was asked; load by the hour of the day moves little in one."""
+
+SMALLEST = 0.001
+"""Score below which a service is not named at all; scores are told to so many digits."""
 
 MOST = 10
 """Suspects that are named."""
@@ -45,42 +51,38 @@ class Scene:
 def find_cause(scene: Scene) -> Cause:
     """Suspects in order, and the verdict on every change."""
     moved = movements(scene.history, scene.recent, scene.onset)
-    scores = _scores(scene, moved)
-    ranked = sorted((name for name in scores if scores[name] > 0), key=lambda name: (-scores[name], name))
-    suspects = tuple(_suspect(name, scores[name], scene.recent.columns, moved) for name in ranked[:MOST])
-    seen = {
-        column.service
-        for column, far in zip(scene.recent.columns, moved.far, strict=True)
-        if np.isfinite(far) and not is_shared(column)
-    }
-    return Cause(
-        onset=_moment(scene.onset),
-        suspects=suspects,
-        changes=judge(
-            scene.changes,
-            _moment(scene.onset),
-            lambda service: place_among(
-                service, suspects, telling(scene.recent.columns, moved, service), seen=service in seen
-            ),
-            timedelta(seconds=scene.window),
-            timedelta(seconds=scene.interval),
-        ),
-    )
-
-
-def _scores(scene: Scene, moved: Movements) -> Mapping[str, float]:
-    """Without a call graph, what users meet may stand under a name of its own: the service in front shows it."""
     calls = couplings(scene.history, scene.recent, scene.onset, scene.graph)
     front = None if scene.graph else mirror(scene.history, scene.entry)
     columns = scene.recent.columns
     if front is not None:
         columns = tuple(replace(each, service=front) if each.service == scene.entry else each for each in columns)
-    return suspicion(
-        signs(columns, moved, scene.new_templates), calls, graph=bool(scene.graph), entry=scene.entry, front=front
+    asked = _asked(scene.recent, scene.onset)
+    shown = signs(columns, moved, scene.new_templates)
+    scores = suspicion(shown, calls, graph=bool(scene.graph), entry=scene.entry, front=front)
+    ranked = sorted((name for name in scores if scores[name] >= SMALLEST), key=lambda name: (-scores[name], name))
+    suspects = tuple(_suspect(name, scores[name], columns, moved, asked.get(name)) for name in ranked[:MOST])
+
+    def place(service: str) -> Place:
+        return place_among(service, suspects, telling(columns, moved, service), seen=service in shown)
+
+    onset, window = _moment(scene.onset), timedelta(seconds=scene.window)
+    return Cause(
+        onset=onset,
+        suspects=suspects,
+        changes=judge(scene.changes, onset, place, window, timedelta(seconds=scene.interval)),
     )
 
 
-def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movements) -> Suspect:
+def _asked(recent: Frame, onset: float) -> Mapping[str, float]:
+    """By service, its requests now as a multiple of those in the hour before the onset."""
+    traffic = [column for column in recent.columns if column.quantity is Quantity.TRAFFIC]
+    now = recent.between(onset, np.inf).only(traffic).values[-AFTER:]
+    before = recent.between(onset - HOUR, onset).only(traffic).values
+    levels = zip(traffic, quantiles(now, (0.5,))[0], quantiles(before, (0.5,))[0], strict=True)
+    return {column.service: float(later / earlier) for column, later, earlier in levels if later >= 0 and earlier > 0}
+
+
+def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movements, asked: float | None) -> Suspect:
     firsts = [
         first
         for column, first in zip(columns, moved.first, strict=True)
@@ -91,6 +93,7 @@ def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movem
         score=round(score, 3),
         moved=telling(columns, moved, service),
         since=_moment(min(firsts)) if firsts else None,
+        asked=None if asked is None else round(asked, 2),
     )
 
 

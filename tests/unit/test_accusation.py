@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from incident.accusation import Place, Standing, accuse, judge
-from incident.cause import Change, ChangeKind, ChangeVerdict, Guilt
+from incident.accusation import Place, Standing, accuse, judge, place_among
+from incident.cause import Change, ChangeKind, ChangeVerdict, Guilt, Suspect
 
 ONSET = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(hours=2)
@@ -87,11 +87,16 @@ def test_verdicts_come_newest_first_whatever_the_order_of_the_changes() -> None:
     assert accused(*reversed(changes)) == accused(*changes)
 
 
-@pytest.mark.parametrize("standing", [Standing.DISTURBED, Standing.CALM, Standing.UNSEEN])
+@pytest.mark.parametrize("standing", [each for each in Standing if each is not Standing.SUSPECTED])
 def test_only_a_change_of_a_suspected_service_is_guilty(standing: Standing) -> None:
     (found,) = judge([change(1)], ONSET, lambda _: Place(standing=standing, words="as told"), WINDOW)
     assert found.guilt is not Guilt.GUILTY
     assert "as told" in found.reasons
+
+
+def test_suspects_without_any_score_accuse_nobody() -> None:
+    place = place_among("payment-api", (Suspect(service="payment-api", score=0),), (), seen=True)
+    assert place.standing is Standing.CALM
 
 
 def test_of_two_suspected_services_the_more_suspected_ones_change_is_guilty() -> None:
@@ -101,3 +106,10 @@ def test_of_two_suspected_services_the_more_suspected_ones_change_is_guilty() ->
     }
     found = judge([change(30, service="ledger"), change(2)], ONSET, places.__getitem__, WINDOW)
     assert guilt(found) == {"ledger:30": Guilt.GUILTY, "payment-api:2": Guilt.INNOCENT}
+
+
+def test_a_service_that_hardly_moved_is_suspected_only_for_a_change_at_the_very_onset() -> None:
+    faint = Place(standing=Standing.SUSPECTED, words="hardly moved", clear=False)
+    slack = timedelta(minutes=5)
+    assert guilt(judge([change(4)], ONSET, lambda _: faint, WINDOW, slack)) == {"payment-api:4": Guilt.GUILTY}
+    assert guilt(judge([change(6)], ONSET, lambda _: faint, WINDOW, slack)) == {"payment-api:6": Guilt.UNKNOWN}

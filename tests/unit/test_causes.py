@@ -77,6 +77,14 @@ def test_a_change_next_door_is_innocent_where_the_service_itself_moved_first() -
     assert verdict.guilt is Guilt.INNOCENT
 
 
+def test_a_surge_of_requests_leaves_open_whether_the_live_deployment_is_guilty() -> None:
+    (own,) = suspects(SERVICE)
+    surge = background(suspects=[own.model_copy(update={"asked": 2.8})], onset=ONSET)
+    seen = degraded_evidence(background=surge)
+    assert guilt(seen) is Guilt.UNKNOWN
+    assert "asked 2.8 times as much as before" in guilt_of_live(found(seen), seen)[1]
+
+
 def test_a_service_around_that_was_not_seen_to_move_has_no_guilty_change() -> None:
     seen = degraded_evidence(background=background(changes=(around("cache", 1),)))
     verdict = found(seen).verdict("change:cache")
