@@ -136,7 +136,7 @@ class _Play:
         if sighting.state is State.OPENED:
             self._incidents.append(_Incident(sighting, self._cause(sighting)))
         elif sighting.state is State.ENDED:
-            self._incidents[-1].recovered_at = sighting.at
+            self._incidents[sighting.incident - 1].recovered_at = sighting.at
 
     def predictions(self) -> tuple[Prediction, ...]:
         """A line for each incident, or the one that says that there was none."""

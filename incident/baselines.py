@@ -1,8 +1,8 @@
 """A baseline: what is extreme for each metric of a system, learnt from history that is known to be healthy.
 
-No label teaches it. A column's limit is the worst that its own healthy history held, times how far a part of that
-history went beyond the rest of it (for columns of the same metric together: metrics that are wild on one service are
-trusted on none), times a margin for the time that the history is too short to have seen.
+No label teaches it. A column's limit is the worst that lasted in its own healthy history, times the greater of two
+factors: how far a part of that history went beyond the rest of it (for columns of the same metric together: metrics that
+are wild on one service are trusted on none), and how far the worst grows in the time that the history is too short for.
 """
 
 from collections import defaultdict
@@ -28,8 +28,8 @@ _ALIKE = 90
 _TAIL = 0.3
 """Shape of the tail by which the worst grows with time: n times the time, n ** 0.3 times the distance. Return levels of
 a generalised Pareto tail with the shape 0.3, in the middle of what latencies show (0.1 to 0.5)."""
-_LEAST_MARGIN = 1.25
-"""However long the history is."""
+_MARGIN = 1.25
+"""What is kept between a limit and what the history itself reached, however long it is."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def learn_baseline(history: Frame, entry: str, sensitivity: Sensitivity) -> Base
         beyond[places] = np.fmax(beyond[places], np.percentile(beyond[places], _ALIKE))
     hours = len(history) * interval_of(history) / 3600
     unseen = sensitivity.false_opening_every.total_seconds() / 3600 / hours
-    margin = max(_LEAST_MARGIN, unseen**_TAIL)
-    return Baseline(history.columns, baseline.expectation, baseline.sign, baseline.limit * beyond * margin)
+    factor = np.fmax(beyond * _MARGIN, unseen**_TAIL)
+    return Baseline(history.columns, baseline.expectation, baseline.sign, baseline.limit * factor)
 
 
 def interval_of(frame: Frame) -> float:
