@@ -1,8 +1,8 @@
 """A baseline: what is extreme for each metric of a system, learnt from history that is known to be healthy.
 
 No label teaches it. A column's limit is the worst that lasted in its own healthy history, times the greater of two
-factors: how far a part of that history went beyond the rest of it (on other services too: a metric that is wild on some is
-trusted on none), and how far the worst grows in the time that the history is too short for.
+factors: how far a part of that history went beyond the rest of it (on other services too: a metric that is wild on some
+is trusted on none), and how far the worst grows in the time that the history is too short for.
 """
 
 from collections import defaultdict
