@@ -29,6 +29,8 @@ _OWN_ROWS = 60
 """First rows of a stream that stand in for a history that it lacks: an hour of a row a minute."""
 _BLOCK = 4096
 """Rows handed over at once."""
+_UNEVEN = 0.5
+"""How much of an interval a row may come late before one is missing."""
 _SHOWN_TO_CAUSE = 180
 """Rows that the cause is looked for in: three hours of a row a minute."""
 _FAR = 3.0
@@ -80,8 +82,7 @@ class Observer:
         if begins:
             notes.append(f"no history: judged against its own first {begins} rows, which are not judged themselves")
         baseline = self._baseline(history, stream.entry)
-        if not baseline.knows:
-            notes.append("nothing can be judged: no metric has enough known-healthy rows")
+        notes += _unjudged(baseline, stream)
         play = _Play(stream, history, self.find)
         detector, units = Detector(baseline, stream.interval_s, self.sensitivity, stream.entry), Units(history)
         for since in range(begins, len(stream.frame), _BLOCK):
@@ -136,7 +137,7 @@ class _Play:
         if sighting.state is State.OPENED:
             self._incidents.append(_Incident(sighting, self._cause(sighting)))
         elif sighting.state is State.ENDED:
-            self._incidents[-1].recovered_at = sighting.at
+            self._incidents[sighting.incident - 1].recovered_at = sighting.at
 
     def predictions(self) -> tuple[Prediction, ...]:
         """A line for each incident, or the one that says that there was none."""
@@ -178,6 +179,19 @@ def severity_of(moved: tuple[Moved, ...], entry: str) -> Severity:
     if not felt:
         return Severity.P2
     return Severity.P0 if max(felt) >= _FAR else Severity.P1
+
+
+def _unjudged(baseline: Baseline, stream: Stream) -> Iterator[str]:
+    """What of the stream cannot be judged."""
+    judgeable = sum(column.quantity.badness != 0 for column in baseline.columns)
+    if not baseline.knows:
+        yield "nothing can be judged: no metric has enough known-healthy rows"
+    elif baseline.knows < judgeable:
+        yield f"{judgeable - baseline.knows} of {judgeable} metrics have too few known-healthy values to be judged"
+    missing = np.diff(stream.frame.times) / stream.interval_s - 1
+    gaps = missing[missing >= 1 - _UNEVEN]
+    if len(gaps):
+        yield f"{len(gaps)} gaps in the rows: about {gaps.sum():.0f} rows are missing, which nothing is said of"
 
 
 def _rows(frame: Frame, since: int, until: int) -> Frame:

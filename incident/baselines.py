@@ -1,8 +1,8 @@
 """A baseline: what is extreme for each metric of a system, learnt from history that is known to be healthy.
 
-No label teaches it. A column's limit is the worst that its own healthy history held, times how far a part of that
-history went beyond the rest of it (for columns of the same metric together: metrics that are wild on one service are
-trusted on none), times a margin for the time that the history is too short to have seen.
+No label teaches it. A column's limit is the worst that lasted in its own healthy history, times the greater of two
+factors: how far a part of that history went beyond the rest of it (on other services too: a metric that is wild on some
+is trusted on none), and how far the worst grows in the time that the history is too short for.
 """
 
 from collections import defaultdict
@@ -23,13 +23,11 @@ _PARTITIONS = (4, 6)
 """Ways to cut the history into parts that judge each other: two, so that no boundary halves its worst spell in both."""
 _LEAST_PART = 6
 """Rows of a part: with fewer there is nothing to last."""
-_ALIKE = 90
-"""Percentile over the columns of one metric that each of them is held to; its own worst counts whatever it is."""
 _TAIL = 0.3
 """Shape of the tail by which the worst grows with time: n times the time, n ** 0.3 times the distance. Return levels of
 a generalised Pareto tail with the shape 0.3, in the middle of what latencies show (0.1 to 0.5)."""
-_LEAST_MARGIN = 1.25
-"""However long the history is."""
+_MARGIN = 1.25
+"""What is kept between a limit and what the history itself reached, however long it is."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +78,12 @@ def learn_baseline(history: Frame, entry: str, sensitivity: Sensitivity) -> Base
         if np.isfinite(baseline.sign[place]):
             kinds[column.metric, column.service == entry].append(place)
     for places in kinds.values():
-        beyond[places] = np.fmax(beyond[places], np.percentile(beyond[places], _ALIKE))
+        # The quadratic mean: a few columns that went far beyond count for all of their kind.
+        beyond[places] = np.fmax(beyond[places], np.sqrt(np.mean(beyond[places] ** 2)))
     hours = len(history) * interval_of(history) / 3600
     unseen = sensitivity.false_opening_every.total_seconds() / 3600 / hours
-    margin = max(_LEAST_MARGIN, unseen**_TAIL)
-    return Baseline(history.columns, baseline.expectation, baseline.sign, baseline.limit * beyond * margin)
+    factor = np.fmax(beyond * _MARGIN, unseen**_TAIL)
+    return Baseline(history.columns, baseline.expectation, baseline.sign, baseline.limit * factor)
 
 
 def interval_of(frame: Frame) -> float:

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -45,6 +45,8 @@ class Sighting:
     at: float
     """Unix seconds, of the row."""
     state: State
+    incident: int = 0
+    """Which incident, counted from 1 for each detector; 0 where none is open."""
     moved: tuple[Moved, ...] = ()
     """What opened the incident, the most extreme first; empty where none is open."""
     onset: float | None = None
@@ -60,6 +62,7 @@ class _Episode:
     around: np.ndarray
     reference: Array
     loud_at: float
+    ended: bool = False
 
 
 @dataclass
@@ -83,22 +86,26 @@ class Detector:
         self._badness = np.array([column.quantity.badness or 1 for column in columns], dtype=np.float64)
         self._recent = Recent(self.sensitivity.recent.total_seconds(), self.sensitivity.rows_within)
         self._last: deque[tuple[float, Array, Array]] = deque(maxlen=max(self.sensitivity.rows_within, _LOOK_BACK))
-        self._episode: _Episode | None = None
+        self._episodes: list[_Episode] = []
+        self._opened = 0
 
     def look(self, times: Array, rows: Array) -> Iterator[Sighting]:
         """What each of the next rows, shape (n, m), means, at `times`, (n,), unix seconds, each later than the last.
 
-        Nothing said of a row depends on a later one: rows may come one by one, or all at once and faster.
+        A row without an open incident gives one sighting, any other row one for each incident. Nothing said of a row
+        depends on a later one: rows may come one by one, or all at once and faster.
         """
         deviations, over = self.baseline.deviations(times, rows), self._over(rows)
         near = np.fmax.reduce(np.fmax(deviations / self.baseline.limit, over), axis=1, initial=-np.inf)
         for place, time in enumerate(times.tolist()):
             self._last.append((time, deviations[place], over[place]))
-            if self._episode is not None:
-                yield self._follow(self._episode, time, deviations[place])
-                continue
-            self._recent.add(time, deviations[place])
-            yield self._judge(time, deviations[place]) if near[place] >= 1 else Sighting(time, State.QUIET)
+            if not self._episodes:
+                self._recent.add(time, deviations[place])
+            seen = [self._follow(each, time, deviations[place]) for each in self._episodes]
+            self._episodes = [each for each in self._episodes if not each.ended]
+            if near[place] >= 1 and (opened := self._judge(time, deviations[place])):
+                seen.append(opened)
+            yield from seen or (Sighting(time, State.QUIET),)
 
     def _over(self, rows: Array) -> Array:
         """1 where a value is beyond a fixed limit, 0 where it is not, NaN where there is none."""
@@ -107,12 +114,16 @@ class Detector:
         beyond = self._badness * rows >= self._badness * self._bounds
         return np.where(np.isnan(self._bounds), np.nan, beyond.astype(np.float64))
 
-    def _judge(self, time: float, deviations: Array) -> Sighting:
+    def _judge(self, time: float, deviations: Array) -> Sighting | None:
+        """The incident that opens with this row: elsewhere, and later than one that is open would spread."""
+        apart = (self.sensitivity.apart_rows - _JITTER) * self.interval
+        if any(time - each.sighting.at < apart for each in self._episodes):
+            return None
         reference = self._recent.reference()
         extreme = self._extreme(reference)
-        if not (extreme >= 1).any():
-            return Sighting(time, State.QUIET)
-        return self._open(time, extreme, deviations, reference)
+        for each in self._episodes:
+            extreme[each.around] = 0
+        return self._open(time, extreme, deviations, reference) if (extreme >= 1).any() else None
 
     def _extreme(self, reference: Array | None) -> Array:
         """Shape (m,): how extreme what lasts is, 1 opens; 0 where too few rows are known."""
@@ -133,9 +144,10 @@ class Detector:
             for place in worst_first
         )
         known = np.zeros(len(moved)) if reference is None else reference
-        sighting = Sighting(time, State.OPENED, found, self._onset(moved, known))
+        self._opened += 1
+        sighting = Sighting(time, State.OPENED, self._opened, found, self._onset(moved, known))
         around = np.isin(self._services, [*set(self._services[moved]), self.entry])
-        self._episode = _Episode(sighting, moved, around, known, time)
+        self._episodes.append(_Episode(sighting, moved, around, known, time))
         return sighting
 
     def _onset(self, moved: np.ndarray, reference: Array) -> float:
@@ -165,7 +177,5 @@ class Detector:
             and worst < 1
             and time - episode.loud_at >= (self.sensitivity.stable_rows - _JITTER) * self.interval
         ):
-            self._episode = None
-            self._recent.add(time, deviations)
-            return Sighting(time, State.ENDED, opened.moved, opened.onset)
-        return Sighting(time, State.OPEN, opened.moved, opened.onset, silent=silent)
+            episode.ended = True
+        return replace(opened, at=time, state=State.ENDED if episode.ended else State.OPEN, silent=silent)

@@ -160,12 +160,12 @@ def _loads(history: Frame, rest: Array) -> tuple[Array, np.ndarray, Array]:
 
 def _slope(load: Array, values: Array) -> float:
     """What one more of `load` adds to `values`, both (n,); 0 where that explains little, or less comes with more."""
-    load = np.clip(load, *np.percentile(load, (1, 99)))
-    values = np.clip(values, *np.percentile(values, (1, 99)))
-    varies, together = np.var(load), np.mean((load - load.mean()) * (values - values.mean()))
-    if together <= _CORRELATED * np.sqrt(varies * np.var(values)):
+    low, high = quantiles(np.column_stack([load, values]), (0.01, 0.99))
+    load, values = np.clip(load, low[0], high[0]), np.clip(values, low[1], high[1])
+    off_load, off_values = load - load.mean(), values - values.mean()
+    varies, together = off_load @ off_load, off_load @ off_values
+    if together <= _CORRELATED * np.sqrt(varies * (off_values @ off_values)):
         return 0.0
     slope = float(together / varies)
-    rest = values - slope * load
-    explained = _spread(rest[:, None])[0] <= _WORTH * _spread(values[:, None])[0]
-    return slope if explained else 0.0
+    before, after = _spread(np.column_stack([values, values - slope * load]))
+    return slope if after <= _WORTH * before else 0.0

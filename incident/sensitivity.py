@@ -26,6 +26,12 @@ class Sensitivity(Fact):
         gt=timedelta(0),
         description="how long the numbers must not have been like that already",
     )
+    apart_rows: int = Field(
+        default=5,
+        ge=1,
+        le=500,
+        description="rows after an opening from which trouble that begins on other services is an incident of its own",
+    )
     quiet_below: float = Field(
         default=0.35, gt=0, le=1, description="quiet again: under this share of what opens an incident"
     )

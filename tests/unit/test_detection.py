@@ -29,7 +29,7 @@ def test_rows_one_by_one_mean_what_they_mean_at_once() -> None:
 
     seen = [detector.look(frame.times[[place]], frame.values[[place]]) for place in range(len(frame))]
 
-    assert [each for (each,) in seen] == watch(frame)
+    assert [each for sightings in seen for each in sightings] == watch(frame)
 
 
 def places(sightings: list[Sighting], state: State) -> list[int]:
@@ -91,6 +91,30 @@ def test_an_incident_has_not_ended_while_another_service_of_it_suffers() -> None
     frame = changed(stream({CPU: 90.0}), 43, 60, {LATENCY: 4.0})
 
     assert places(watch(frame), State.ENDED) == [61]
+
+
+def test_trouble_that_begins_elsewhere_later_is_an_incident_of_its_own() -> None:
+    frame = changed(stream({CPU: 90.0}, 40, 60), 46, 52, {ERRORS: 0.4})
+    alone = learn_baseline(healthy(480), "", SENSITIVITY)
+
+    seen = list(Detector(alone, 60, SENSITIVITY).look(frame.times, frame.values))
+
+    told = [(each.at, each.state, each.incident) for each in seen if each.state in {State.OPENED, State.ENDED}]
+    assert told == [
+        (frame.times[41], State.OPENED, 1),
+        (frame.times[47], State.OPENED, 2),
+        (frame.times[53], State.ENDED, 2),
+        (frame.times[61], State.ENDED, 1),
+    ]
+
+
+def test_trouble_that_spreads_at_once_is_the_same_incident() -> None:
+    frame = changed(stream({CPU: 90.0}, 40, 60), 43, 45, {ERRORS: 0.4})
+    alone = learn_baseline(healthy(480), "", SENSITIVITY)
+
+    seen = list(Detector(alone, 60, SENSITIVITY).look(frame.times, frame.values))
+
+    assert len(places(seen, State.OPENED)) == 1
 
 
 def test_a_relapse_within_the_stable_time_is_the_same_incident() -> None:

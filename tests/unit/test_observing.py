@@ -98,6 +98,18 @@ def test_a_stream_too_short_to_be_its_own_history_is_not_judged_and_that_is_said
     assert "nothing can be judged: no metric has enough known-healthy rows" in seen.notes
 
 
+def test_metrics_and_rows_that_cannot_be_judged_are_told(tmp_path: Path) -> None:
+    rows, history = healthy(90, seed=9), changed(healthy(480), 5, 480, {CPU: np.nan})
+    gapped = Frame(np.delete(rows.times, [30, 31, 50]), COLUMNS, np.delete(rows.values, [30, 31, 50], axis=0))
+
+    seen = observed(tmp_path, gapped, history)
+
+    assert seen.notes == (
+        "1 of 4 metrics have too few known-healthy values to be judged",
+        "2 gaps in the rows: about 3 rows are missing, which nothing is said of",
+    )
+
+
 def test_an_empty_stream_is_told(tmp_path: Path) -> None:
     seen = observed(tmp_path, healthy(0), healthy(480))
 
