@@ -200,7 +200,7 @@ class Channel:
 
     async def post(self, message: ChatMessage) -> str:
         """Keeps it as Slack's adapter renders it."""
-        service = _service_of(message.incident_id)
+        service = message.incident_id.split(".")[1]
         rendered = render(message, PAGES, buttons=True)
         self._outbound.keep(service, [rendered.text, *rendered.blocks])
         self._outbound.marked_up[service] += [rendered.text, *_marked_up(list(rendered.blocks))]
@@ -286,10 +286,6 @@ def _sound(text: str) -> dict[str, Any]:
         "pagerduty_priority": priority_of(Severity.P0),
         "evidence_ids": ["metric:error_rate"],
     }
-
-
-def _service_of(incident_id: str) -> str:
-    return incident_id.split(".")[1]
 
 
 def _marked_up(part: object) -> list[str]:
