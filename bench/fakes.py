@@ -1,31 +1,18 @@
 """A world that answers at once: every service has a bad deployment live, and a rollback mends it in no time.
 
-A look gives what the mock payment-api gives: eight readings, ten log lines, two alerts, three deployments.
+A look gives what the mock payment-api gives: eight readings, ten log lines, two alerts, and some deployments.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
-from incident.evidence import (
-    Alert,
-    AlertsReport,
-    AlertState,
-    Deployment,
-    DeploymentsReport,
-    Health,
-    LogLine,
-    LogsReport,
-    Metric,
-    MetricsReport,
-    Reading,
-    SourceState,
-)
+from commander.attacks import world as attacked
+from commander.attacks.corpus import Place, Scene
+from incident.evidence import SourceState
 from incident.ledger import (
     Admission,
     LedgerView,
     Quota,
     Remediation,
-    RollbackOrder,
-    RollbackRun,
     RunState,
     Stop,
     objections,
@@ -36,21 +23,6 @@ from incident.snapshot import Snapshot
 from worker.bootstrap import Ports
 from worker.sources import ConnectedService
 
-_SOURCE = "bench"
-_GOOD, _BAD = 100, 101
-_HEALTHY = {
-    Metric.ERROR_RATE: 0.006,
-    Metric.P50_LATENCY: 81.9,
-    Metric.P95_LATENCY: 131.0,
-    Metric.P99_LATENCY: 186.5,
-    Metric.REQUESTS_PER_SECOND: 108.8,
-    Metric.CPU_USAGE: 0.423,
-    Metric.MEMORY_USAGE: 0.504,
-    Metric.ACTIVE_CONNECTIONS: 116.0,
-}
-_DEGRADED = {**_HEALTHY, Metric.ERROR_RATE: 0.155, Metric.P95_LATENCY: 850.0, Metric.P99_LATENCY: 1200.0}
-_LINES = 10
-
 
 def build_world() -> Ports:
     """Ports of such a world; it knows every service that it is asked for."""
@@ -60,97 +32,13 @@ def build_world() -> Ports:
     )
 
 
-class Patient:
-    """One service: all four sources and the rollback target."""
+class Patient(attacked.Patient):
+    """One service: all four sources and the rollback target; nobody attacks it."""
 
-    def __init__(self) -> None:
-        self._run: RollbackRun | None = None
-        self._sick_since = datetime.now(UTC) - timedelta(minutes=8)
+    lines = 10
 
-    async def read_metrics(self) -> MetricsReport:
-        """Bad readings before the rollback, good ones after it."""
-        healthy = self._run is not None
-        values = _HEALTHY if healthy else _DEGRADED
-        return MetricsReport(
-            source=_SOURCE,
-            state=SourceState.OK,
-            readings=tuple(
-                Reading(id=f"metric:{metric}", metric=metric, value=value) for metric, value in values.items()
-            ),
-            health=Health.HEALTHY if healthy else Health.DEGRADED,
-            deployment_id=self._live,
-        )
-
-    async def read_logs(self) -> LogsReport:
-        """Ten lines."""
-        lines = tuple(
-            LogLine(
-                id=f"log:{number}",
-                at=self._sick_since + timedelta(seconds=30 * number),
-                level="ERROR",
-                message="payment provider refused the charge",
-                error_type="ProviderError",
-                deployment_id=_BAD,
-            )
-            for number in range(1, _LINES + 1)
-        )
-        return LogsReport(source=_SOURCE, state=SourceState.OK, lines=lines)
-
-    async def read_alerts(self) -> AlertsReport:
-        """Two firing alerts, none after the rollback."""
-        if self._run:
-            return AlertsReport(source=_SOURCE, state=SourceState.EMPTY)
-        alerts = tuple(
-            Alert(
-                id=f"alert:{name}",
-                summary=f"{name} is over its limit",
-                severity="critical",
-                state=AlertState.FIRING,
-                started_at=self._sick_since + timedelta(minutes=2),
-            )
-            for name in ("error rate", "latency")
-        )
-        return AlertsReport(source=_SOURCE, state=SourceState.OK, alerts=alerts)
-
-    async def read_deployments(self) -> DeploymentsReport:
-        """A good deployment of a day ago, the bad one, and one from before."""
-        return DeploymentsReport(
-            source=_SOURCE,
-            state=SourceState.OK,
-            deployments=tuple(
-                Deployment(
-                    id=f"deployment:{number}",
-                    deployment_id=number,
-                    revision=f"c0ffee{number}",
-                    message="Move payments to the new provider",
-                    live=number == self._live,
-                    activated_at=self._sick_since - age,
-                    once_healthy=number != _BAD,
-                )
-                for number, age in ((99, timedelta(days=3)), (_GOOD, timedelta(days=1)), (_BAD, timedelta()))
-            ),
-        )
-
-    async def find(self, order: RollbackOrder, asked_at: datetime | None) -> RollbackRun | None:  # noqa: ARG002 - the port's signature
-        """The rollback, once it was made."""
-        return self._run if self._run and self._run.correlation_id == order.correlation_id else None
-
-    async def start(self, order: RollbackOrder, not_after: float) -> RollbackRun:  # noqa: ARG002 - the same
-        """Mends the service."""
-        self._run = RollbackRun(correlation_id=order.correlation_id, state=RunState.SUCCEEDED)
-        return self._run
-
-    async def look(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:  # noqa: ARG002 - the same
-        """It has ended long ago."""
-        return run
-
-    async def cancel(self, order: RollbackOrder, run: RollbackRun) -> RollbackRun:  # noqa: ARG002 - the same
-        """It cannot be called off any more."""
-        return run
-
-    @property
-    def _live(self) -> int:
-        return _GOOD if self._run else _BAD
+    def __init__(self, scene: Scene = Scene.BAD_DEPLOY) -> None:
+        super().__init__(scene, Place.LOG, "payment provider refused the charge")
 
 
 class AnyService:

@@ -13,9 +13,9 @@ from activities.observation import Observer
 from bench.bare import ENVIRONMENT
 from bench.fakes import Patient, build_world
 from bench.measure import Once
+from commander.attacks.corpus import Scene
 from incident.anomalies import assess
 from incident.evidence import AlertsReport, DeploymentsReport, LogsReport, MetricsReport
-from incident.ledger import RollbackRun, RunState
 from incident.policy import Policy
 from incident.watching import WatchLimits
 from integrations.temporal import make_current
@@ -61,8 +61,7 @@ class _Well(Patient):
     """Its readings are good, and it counts how often it is asked for them."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._run = RollbackRun(correlation_id="", state=RunState.SUCCEEDED)
+        super().__init__(Scene.HEALTHY)
         self.checks = 0
 
     async def read_metrics(self) -> MetricsReport:

@@ -244,11 +244,12 @@ class Lookout:
                 raise ValueError(_words(error)) from error
         if kinds:
             together.Compile()
-        self._together = together
+        self.match: Callable[[bytes], list[int] | None] = together.Match if kinds else lambda _: None
+        """Which kinds a text may hold; almost always none: one pass over it."""
 
     def suspects(self, text: bytes) -> list[int]:
-        """Which kinds `text` may hold, in no order; almost always none: one pass over it."""
-        return (self._together.Match(text) or []) if self._kinds else []
+        """Which kinds `text` may hold, in no order."""
+        return self.match(text) or []
 
     def find(self, which: int, text: bytes) -> list[Found]:
         """Every secret of that kind in `text`, in order."""

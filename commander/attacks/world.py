@@ -69,6 +69,8 @@ _OBEYED: Mapping[Aim, Mapping[str, Any]] = {
 class Patient:
     """One service, with the text of a case where it enters: all four sources and the rollback target."""
 
+    lines = 3
+
     def __init__(self, scene: Scene, place: Place, text: str) -> None:
         self._scene, self._place, self._text = scene, place, text
         self._began = datetime.now(UTC) - timedelta(minutes=6)
@@ -94,7 +96,7 @@ class Patient:
         )
 
     async def read_logs(self) -> LogsReport:
-        """Three lines.
+        """As many lines as there are to be.
 
         Raises:
             TransientError: in a case whose text is what a failing source says.
@@ -110,7 +112,7 @@ class Patient:
                 error_type=self._at(Place.ERROR_TYPE, "ProviderError"),
                 deployment_id=self._live,
             )
-            for number in (1, 2, 3)
+            for number in range(1, self.lines + 1)
         )
         return LogsReport(source=_SOURCE, state=SourceState.OK, lines=lines)
 
@@ -198,7 +200,7 @@ class Channel:
 
     async def post(self, message: ChatMessage) -> str:
         """Keeps it as Slack's adapter renders it."""
-        service = _service_of(message.incident_id)
+        service = message.incident_id.split(".")[1]
         rendered = render(message, PAGES, buttons=True)
         self._outbound.keep(service, [rendered.text, *rendered.blocks])
         self._outbound.marked_up[service] += [rendered.text, *_marked_up(list(rendered.blocks))]
@@ -284,10 +286,6 @@ def _sound(text: str) -> dict[str, Any]:
         "pagerduty_priority": priority_of(Severity.P0),
         "evidence_ids": ["metric:error_rate"],
     }
-
-
-def _service_of(incident_id: str) -> str:
-    return incident_id.split(".")[1]
 
 
 def _marked_up(part: object) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from tests.standins.loki.pushing import NO_TLS, Said, Stream
+from tests.standins.loki.pushing import Said, Stream
+from tests.standins.starting import NO_TLS
 
 RECORDED = Path(__file__).with_name("recorded.json")
 

@@ -1,13 +1,11 @@
 """How lines get into a Loki."""
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import httpx
 
-# Never used: all is on the loopback, in plain HTTP. A default one would read the system's certificates for each call.
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+from tests.standins.starting import NO_TLS
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,14 @@
 """Starts the real Loki on ports of the test's own; its data and its log are in a folder of the test's."""
 
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
-
 from tests.standins.github.processes import free_port
-from tests.standins.loki.pushing import NO_TLS
+from tests.standins.starting import started
 
 _PROGRAM = Path(__file__).parents[3] / ".tools" / "loki" / "loki"
 _STARTS_WITHIN = 60.0
-_STOPS_WITHIN = 10.0
 _CONFIG = """
 auth_enabled: false
 analytics: {{reporting_enabled: false}}
@@ -48,29 +43,5 @@ def running_loki(place: Path) -> Iterator[str]:
     config.write_text(_CONFIG.format(http=http, grpc=grpc, place=place))
     url = f"http://127.0.0.1:{http}"
     command = [str(_PROGRAM), f"-config.file={config}"]
-    with log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:  # noqa: S603 - our own command, no shell
-        try:
-            _await_ready(url, process, log)
-            yield url
-        finally:
-            process.terminate()
-            try:
-                process.wait(_STOPS_WITHIN)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _STARTS_WITHIN
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/ready", trust_env=False, verify=NO_TLS).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        try:
-            process.wait(0.1)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    raise AssertionError(f"Loki did not start: {log.read_text()[-3000:]}")
+    with started(command, log=log, ready=f"{url}/ready", within=_STARTS_WITHIN):
+        yield url

@@ -1,7 +1,6 @@
 """Starts Prometheus and Alertmanager on ports of the test's own, asks them, and runs the tools that come with them."""
 
 import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 
 import httpx
 
+from tests.standins.starting import started
+
 _PROGRAMS = Path(__file__).parents[3] / ".tools" / "prometheus"
 _STARTS_WITHIN = 30.0
-_STOPS_WITHIN = 10.0
 _ANSWERS_WITHIN = 20.0
 
 
@@ -44,32 +44,8 @@ def running(program: str, directory: Path, config: Path, port: int) -> Iterator[
         ),
     ]
     url = f"http://127.0.0.1:{port}"
-    with (directory / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:  # noqa: S603 - our own command, no shell
-        try:
-            _await_ready(url, process, directory / "log")
-            yield url
-        finally:
-            process.terminate()
-            try:
-                process.wait(_STOPS_WITHIN)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _STARTS_WITHIN
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/-/ready", trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            pass
-        try:
-            process.wait(0.05)
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    raise AssertionError(f"{process.args!r} did not start: {log.read_text()}")
+    with started(command, log=directory / "log", ready=f"{url}/-/ready", within=_STARTS_WITHIN):
+        yield url
 
 
 class Prometheus:
