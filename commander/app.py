@@ -17,6 +17,7 @@ from rich.text import Text
 from commander import doctor as examination
 from commander.attacks.corpus import read_corpus
 from commander.attacks.trial import try_all
+from commander.decisions import decisions
 from commander.demo import Demo
 from commander.direct_line import direct_line
 from commander.gateway_line import gateway_line
@@ -435,7 +436,7 @@ app.add_typer(judging, name="eval")
 
 @judging.callback()
 def evaluate() -> None:
-    """Judge the commander itself, on an embedded Temporal server."""
+    """Judge the commander itself."""
 
 
 @judging.command()
@@ -463,6 +464,9 @@ async def _attacks(directory: Path, *, as_json: bool) -> int:
             if name != "failures":
                 console.print(f"{name.replace('_', ' '):<24}{value}", highlight=False)
     return 0 if report.held else _NOT_GOOD
+
+
+judging.command()(decisions)
 
 
 @app.command()
