@@ -232,6 +232,7 @@ class Remediate:
             was = task.order.expected_live
             reason = f"deployment {live or 'unknown'} is live now, deployment {was} was when it was decided"
             return Remediated(refused=(reason,), void=True), ()
+        now = now.model_copy(update={"background": task.evidence.background})
         if _gone(task.assessment, assess(now, task.policy.thresholds)):
             return Remediated(refused=("the anomalies that opened the incident are gone",), void=True), ()
         seen = task.evidence.model_copy(update={"deployments": history})

@@ -1,17 +1,18 @@
-"""Thresholds → anomalies, and the severity that they speak for.
+"""Thresholds and what is normal → anomalies, and the severity that they speak for.
 
-Defaults are the seed's (contract.json, anomaly_thresholds): lower bounds exclusive, upper bounds inclusive. What cannot
-be read is an anomaly of its own: it opens an incident rather than pass for healthy.
+Defaults are the seed's (contract.json, anomaly_thresholds): lower bounds exclusive, upper bounds inclusive. Where a
+metric's healthy history is known, leaving it is the anomaly, and the thresholds say how bad it is. What cannot be read
+is an anomaly of its own: it opens an incident rather than pass for healthy.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from incident.evidence import Evidence, Health, Metric, MetricsReport, SourceState
-from incident.model import Fact
+from incident.evidence import Evidence, Health, Metric, MetricsReport, Normal, Reading, SourceState
+from incident.model import Fact, is_default
 from incident.severity import Severity, worst
 
 
@@ -131,6 +132,12 @@ class Thresholds(Fact):
     p95_latency: _Limits = Limits(minor=Band(above=200, up_to=400))
     cpu_usage: _Limits = _limits(0.90, 0.85, 0.70)
     memory_usage: _Limits = _limits(0.90, 0.85, 0.70)
+    alone: tuple[Metric, ...] = Field(
+        default=(),
+        exclude_if=is_default,
+        description="metrics whose limits count even for values that are normal by their history; what a service's own "
+        "policy has limits for is among them",
+    )
 
     @model_validator(mode="after")
     def _something_is_judged(self) -> "Thresholds":
@@ -157,7 +164,7 @@ class Anomaly(Fact):
     id: str = Field(description="`anomaly:<kind>[:<metric or alert>]`")
     kind: Kind
     tier: Tier
-    label: str = Field(description="`<TIER>_<KIND>: <value><unit>`, as the seed words it")
+    label: str = Field(description="`<TIER>_<KIND>: <value><unit>`, as the seed words it, and what would be normal")
     metric: Metric | None = None
     value: float | None = Field(default=None, description="in the metric's unit")
     evidence_ids: tuple[str, ...] = ()
@@ -201,50 +208,71 @@ class Assessment(Fact):
         return f"{tier}: {labels}{total}"
 
 
-def judge_metrics(metrics: MetricsReport, thresholds: Thresholds) -> tuple[Anomaly, ...]:
+def judge_metrics(
+    metrics: MetricsReport, thresholds: Thresholds, normals: Sequence[Normal] = ()
+) -> tuple[Anomaly, ...]:
     """The anomalies of `metrics`: critical first, then warning, then minor, unreadable metrics last.
 
     A metric that has limits and no value is UNREADABLE (MINOR); if none has a value, one WARNING stands for all. So is
-    one of which only a lower bound is known, if the bound lies in no band and what is above it might.
+    one of which only a lower bound is known, if the bound lies in no band and what is above it might. `normals` say
+    whether a value is an anomaly, where they are known; the bands, how bad it is.
     """
     found: list[Anomaly] = []
     unreadable: list[Anomaly] = []
     judged = tuple(thresholds.judged())
     for metric, kind, limits in judged:
         reading = metrics.reading(metric)
-        value = reading.value if reading else None
-        tier = None if value is None else limits.tier(value)
+        value, normal = reading.value if reading else None, _healthy(normals, metric, limits)
+        tier = None if value is None else _tier(value, limits, normal, alone=metric in thresholds.alone)
         if reading is None or value is None or (reading.at_least and not tier and limits.reached_from(value)):
-            unreadable.append(
-                Anomaly(
-                    id=f"anomaly:{Kind.UNREADABLE}:{metric}",
-                    kind=Kind.UNREADABLE,
-                    tier=Tier.MINOR,
-                    label=f"{Tier.MINOR}_{Kind.UNREADABLE}: {metric}",
-                    metric=metric,
-                )
-            )
+            unreadable.append(_unreadable(metric))
         elif tier:
-            found.append(
-                Anomaly(
-                    id=f"anomaly:{kind}",
-                    kind=kind,
-                    tier=tier,
-                    label=f"{tier}_{kind}: {reading.shown}",
-                    metric=metric,
-                    value=value,
-                    evidence_ids=(f"metric:{metric}",),
-                )
-            )
+            found.append(_measured(kind, tier, reading, normal))
     found.sort(key=lambda anomaly: list(Tier).index(anomaly.tier))
-    if len(unreadable) == len(judged):
-        return (_blind(metrics),)
-    return (*found, *unreadable)
+    return (_blind(metrics),) if len(unreadable) == len(judged) else (*found, *unreadable)
+
+
+def _healthy(normals: Sequence[Normal], metric: Metric, limits: Limits) -> Normal | None:
+    """What is normal of `metric`; a history in which errors are critical most of the time is no healthy one."""
+    normal = next((each for each in normals if each.metric is metric), None)
+    sick = normal and metric is Metric.ERROR_RATE and limits.tier(normal.typical) is Tier.CRITICAL
+    return None if sick else normal
+
+
+def _tier(value: float, limits: Limits, normal: Normal | None, *, alone: bool) -> Tier | None:
+    if normal is None:
+        return limits.tier(value)
+    if normal.holds(value):
+        return limits.tier(value) if alone else None
+    return limits.tier(value) or Tier.MINOR
+
+
+def _measured(kind: Kind, tier: Tier, reading: Reading, normal: Normal | None) -> Anomaly:
+    beside = f" ({normal.words})" if normal else ""
+    return Anomaly(
+        id=f"anomaly:{kind}",
+        kind=kind,
+        tier=tier,
+        label=f"{tier}_{kind}: {reading.shown}{beside}",
+        metric=reading.metric,
+        value=reading.value,
+        evidence_ids=(reading.id, *((normal.id,) if normal else ())),
+    )
+
+
+def _unreadable(metric: Metric) -> Anomaly:
+    return Anomaly(
+        id=f"anomaly:{Kind.UNREADABLE}:{metric}",
+        kind=Kind.UNREADABLE,
+        tier=Tier.MINOR,
+        label=f"{Tier.MINOR}_{Kind.UNREADABLE}: {metric}",
+        metric=metric,
+    )
 
 
 def assess(evidence: Evidence, thresholds: Thresholds) -> Assessment:
     """What `evidence` shows: measured anomalies, what the service and its alerts say, and what cannot be read."""
-    anomalies = (*judge_metrics(evidence.metrics, thresholds), *_hearsay(evidence))
+    anomalies = (*judge_metrics(evidence.metrics, thresholds, evidence.normals), *_hearsay(evidence))
     return Assessment(anomalies=anomalies, severity=worst(*(anomaly.tier.severity for anomaly in anomalies)))
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from incident.cause import Change, Suspect
 from incident.log_templates import LogTemplate
 from incident.model import Fact, Moment, canonical, is_default
 
@@ -236,6 +237,47 @@ class DeploymentsReport(SourceReport):
         return next((known for known in self.deployments if known.deployment_id == deployment_id), None)
 
 
+class Normal(Fact):
+    """How one metric is while the service is well, by its own history."""
+
+    id: str = Field(description="`normal:<metric>`, for citation")
+    metric: Metric
+    typical: float = Field(description="the median, in the metric's unit")
+    low: float | None = Field(default=None, description="below it is not normal; null: low values are no trouble")
+    high: float | None = Field(default=None, description="above it is not normal; null: high values are no trouble")
+    samples: int = Field(ge=1, description="of the history that it was learnt from")
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` is a normal one."""
+        return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+
+    @property
+    def words(self) -> str:
+        """What is normal, as a person reads it."""
+        least = f"at least {self.metric.show(self.low)}" if self.low is not None else ""
+        most = f"at most {self.metric.show(self.high)}" if self.high is not None else ""
+        bounds = " and ".join(bound for bound in (least, most) if bound)
+        return f"normally {self.metric.show(self.typical)}, {bounds or 'anything'}"
+
+
+class Background(SourceReport):
+    """What the history of the metrics tells, of the service and of those around it."""
+
+    since: Moment | None = Field(default=None, description="where the history begins; null: there is none")
+    normals: tuple[Normal, ...] = ()
+    onset: Moment | None = Field(
+        default=None, description="since when a metric of the service is not normal; null: none is, or it is not known"
+    )
+    suspects: tuple[Suspect, ...] = Field(
+        default=(), description="the service and those around it, the most suspected first; empty: nothing moved"
+    )
+    changes: tuple[Change, ...] = Field(default=(), description="what was deployed to the services around it")
+
+    def normal(self, metric: Metric) -> Normal | None:
+        """What is normal of `metric`; `None`: it is not known."""
+        return next((each for each in self.normals if each.metric is metric), None)
+
+
 class Evidence(Fact):
     """Everything that was seen of one service at one time."""
 
@@ -246,6 +288,14 @@ class Evidence(Fact):
     logs: LogsReport
     alerts: AlertsReport
     deployments: DeploymentsReport
+    background: Background | None = Field(
+        default=None, exclude_if=is_default, description="since 1.3; null: no source has a history of the metrics"
+    )
+
+    @property
+    def normals(self) -> tuple[Normal, ...]:
+        """What is known to be normal."""
+        return self.background.normals if self.background else ()
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -257,8 +307,9 @@ class Evidence(Fact):
                 ("logs", self.logs),
                 ("alerts", self.alerts),
                 ("deployments", self.deployments),
+                ("history", self.background),
             )
-            if report.state is SourceState.FAILED
+            if report and report.state is SourceState.FAILED
         )
 
     @property
@@ -272,6 +323,7 @@ class Evidence(Fact):
                 self.logs.templates,
                 self.alerts.alerts,
                 self.deployments.deployments,
+                self.normals,
             )
             for item in items
         )
@@ -287,12 +339,18 @@ class Evidence(Fact):
                 for each in self.alerts.alerts
             },
             **{each.id: f"{each.revision} {each.message}".rstrip() for each in self.deployments.deployments},
+            **{each.id: each.words for each in self.normals},
         }
         return known.get(item_id, "not among the evidence")
 
     @property
     def onset(self) -> Moment:
-        """When the trouble began, as far as can be told: the start of the oldest firing alert, or the look itself."""
+        """When the trouble began, as far as can be told.
+
+        When the metrics left what is normal; else the start of the oldest firing alert; else the look itself.
+        """
+        if self.background and self.background.onset:
+            return self.background.onset
         return min((*(alert.started_at for alert in self.alerts.firing), self.collected_at))
 
     def digest(self) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from incident.anomalies import Assessment
+from incident.cause import Cause
+from incident.causes import cause_of
 from incident.decision import Action, Decision, raise_to
 from incident.evidence import Evidence
 from incident.ledger import LedgerView
@@ -30,6 +32,7 @@ class Verdict(Fact):
     target: int | None = Field(default=None, description="the deployment that may be made live; for act and ask")
     expected_live: int | None = Field(default=None, description="the deployment that must still be live then")
     would: Course | None = Field(default=None, description="in mode shadow: what would have happened without it")
+    cause: Cause | None = Field(default=None, description="since 1.3: what code makes of the evidence")
 
     def rollback(self) -> tuple[int, int]:
         """Target and expected live deployment of the rollback that may be made.
@@ -61,10 +64,11 @@ def judge(
     may overrule do not pass and somebody may approve, and paged otherwise.
     """
     severity = raise_to(decision, assessment.severity).severity
+    cause = cause_of(evidence, assessment, policy.deployment_explains_within)
     findings: tuple[Finding, ...] = (_severity(severity, decision, assessment),)
     if severity is not Severity.P0:
-        return Verdict(course=findings[0].otherwise, severity=severity, findings=findings)
-    findings += _spoken(Matter(decision, evidence, assessment, ledger, policy))
+        return Verdict(course=findings[0].otherwise, severity=severity, findings=findings, cause=cause)
+    findings += _spoken(Matter(decision, evidence, assessment, ledger, policy, cause))
     course = _course(findings)
     if course is Course.ASK and not policy.approvers:
         saw = "the policy names nobody who may approve"
@@ -72,13 +76,15 @@ def judge(
         course = Course.PAGE
     live = evidence.deployments.live
     if course is Course.PAGE or live is None:
-        return Verdict(course=Course.PAGE, severity=severity, findings=findings, would=_would(findings, policy))
+        would = _would(findings, policy)
+        return Verdict(course=Course.PAGE, severity=severity, findings=findings, would=would, cause=cause)
     return Verdict(
         course=course,
         severity=severity,
         findings=findings,
         target=decision.rollback_to,
         expected_live=live.deployment_id,
+        cause=cause,
     )
 
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from incident.anomalies import Thresholds
 from incident.budget import BudgetLimits
 from incident.errors import ConfigurationError
+from incident.evidence import Metric
 from incident.freeze import Freeze
 from incident.kinds import check_name, check_pattern
 from incident.ledger import Quota
@@ -245,7 +246,7 @@ def parse_policy(text: str, where: str, known_services: Iterable[str]) -> Policy
             problems.append(f"{place}: expected a service of the registry: {', '.join(sorted(known)) or 'it has none'}")
             continue
         try:
-            services[name] = Policy.model_validate(_merged(default, overrides))
+            services[name] = Policy.model_validate(_merged(default, _with_own_limits(overrides)))
         except ValidationError as error:
             problems.extend(field_errors(error, place))
     if problems:
@@ -274,6 +275,14 @@ def _toml(text: str, where: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{where}: not TOML: {error}") from error
+
+
+def _with_own_limits(overrides: dict[str, Any]) -> dict[str, Any]:
+    """`overrides`, in which the limits that they state open an incident alone, unless they say otherwise."""
+    limits = overrides.get("thresholds")
+    if not isinstance(limits, dict) or "alone" in limits:
+        return overrides
+    return overrides | {"thresholds": limits | {"alone": [metric for metric in Metric if metric in limits]}}
 
 
 def _merged(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from enum import StrEnum
 from pydantic import Field
 
 from incident.anomalies import Assessment, Signal
+from incident.cause import Cause, Guilt
+from incident.causes import guilt_of_live
 from incident.decision import Action, Decision
 from incident.evidence import Deployment, Evidence, SourceState
 from incident.ledger import HOUR, NOTHING_DONE, LedgerView, RemediationKind
@@ -46,6 +48,8 @@ class Matter:
     assessment: Assessment
     ledger: LedgerView
     policy: Policy
+    cause: Cause
+    """What code makes of the evidence."""
 
     @property
     def live(self) -> Deployment | None:
@@ -123,6 +127,20 @@ def _live_explains_onset(matter: Matter) -> Answer | None:
         f"deployment {live.deployment_id} went live {timedelta(seconds=round(abs(lead).total_seconds()))} {side} "
         f"the onset; it explains an onset within {within}"
     )
+
+
+def _live_not_innocent(matter: Matter) -> Answer | None:
+    if matter.live is None or matter.live.activated_at is None:
+        return None
+    guilt, words = guilt_of_live(matter.cause, matter.evidence)
+    return guilt is not Guilt.INNOCENT, words
+
+
+def _live_guilty(matter: Matter) -> Answer | None:
+    if matter.live is None or matter.live.activated_at is None:
+        return None
+    guilt, words = guilt_of_live(matter.cause, matter.evidence)
+    return guilt is Guilt.GUILTY, words
 
 
 def _target_known(matter: Matter) -> Answer:
@@ -279,6 +297,12 @@ RULES: tuple[Rule, ...] = (
         Course.PAGE,
         _live_explains_onset,
     ),
+    Rule(
+        "live_not_innocent",
+        "code does not find it innocent: nothing else explains the onset, and the service itself has moved",
+        Course.PAGE,
+        _live_not_innocent,
+    ),
     Rule("target_known", "the target is in the service's history", Course.PAGE, _target_known),
     Rule("target_earlier", "the target was live before", Course.PAGE, _target_earlier),
     Rule("target_recent", "the target is at most `max_deployments_back` back", Course.PAGE, _target_recent),
@@ -286,6 +310,7 @@ RULES: tuple[Rule, ...] = (
     Rule("target_not_rolled_back", "nobody rolled back from the target", Course.PAGE, _target_not_rolled_back),
     Rule("not_shadow", "the mode is not `shadow`", Course.PAGE, _not_shadow),
     Rule("auto", "the mode is not `ask`", Course.ASK, _auto),
+    Rule("live_guilty", "code finds it guilty: time, place and what moved speak for it", Course.ASK, _live_guilty),
     Rule("measured_severity", "the readings alone, without alerts or logs, say P0", Course.ASK, _measured_severity),
     Rule(
         "independent_signals",

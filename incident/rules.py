@@ -8,6 +8,8 @@ from datetime import timedelta
 
 from incident.analysis import Analysis, Case
 from incident.anomalies import Assessment
+from incident.cause import Cause, Guilt
+from incident.causes import cause_of, guilt_of_live
 from incident.decision import Action, Decision
 from incident.evidence import Deployment, Evidence
 from incident.severity import Severity, priority_of
@@ -25,7 +27,7 @@ def propose(evidence: Evidence, assessment: Assessment, explains_within: timedel
     Args:
         evidence: what was seen.
         assessment: what the numbers say of it.
-        explains_within: how shortly before the onset a deployment must have gone live to explain it.
+        explains_within: how shortly before the onset a change must have been made to explain it.
     """
     severity = assessment.severity
     cited = tuple(dict.fromkeys(each for anomaly in assessment.anomalies for each in anomaly.evidence_ids))[:40]
@@ -33,7 +35,8 @@ def propose(evidence: Evidence, assessment: Assessment, explains_within: timedel
     missing = f" Not seen: {'; '.join(evidence.missing)}." if evidence.missing else ""
     summary = f"{evidence.service} in {evidence.environment}: {assessment.summary}.{missing}"[:2000]
     cited += tuple(each.id for each in evidence.logs.new_errors[:_TEMPLATES])
-    culprit = _culprit(evidence, explains_within)
+    cause = cause_of(evidence, assessment, explains_within)
+    culprit = _culprit(evidence, cause)
     target = _predecessor(evidence, culprit) if culprit else None
     if culprit and target and severity is Severity.P0:
         return Decision(
@@ -53,27 +56,31 @@ def propose(evidence: Evidence, assessment: Assessment, explains_within: timedel
         severity=severity,
         confidence=max(0.0, _UNEXPLAINED - penalty),
         summary=summary,
-        root_cause_hypothesis=_why_not(culprit, target),
+        root_cause_hypothesis=_why_not(evidence, cause, culprit, target),
         action=Action.ESCALATE if severity in {Severity.P0, Severity.P1} else Action.MONITOR,
         pagerduty_priority=priority_of(severity),
         evidence_ids=cited,
     )
 
 
-def _why_not(culprit: Deployment | None, target: Deployment | None) -> str:
+def _why_not(evidence: Evidence, cause: Cause, culprit: Deployment | None, target: Deployment | None) -> str:
     if culprit is None:
-        return "No deployment went live shortly before the onset: load, a dependency or the platform are likelier."
+        _, reasons = guilt_of_live(cause, evidence)
+        elsewhere = [each.service for each in cause.suspects if each.service != evidence.service]
+        beside = f" {elsewhere[0]} is suspected." if elsewhere and cause.suspects[0].service != evidence.service else ""
+        return f"No deployment explains the onset: load, a dependency or the platform are likelier.{beside} {reasons}."[
+            :2000
+        ]
     recent = f"Deployment {culprit.deployment_id} went live shortly before the onset"
     if target is None:
         return f"{recent}, and no proven earlier one is known."
     return f"{recent}; the numbers do not call for a rollback."
 
 
-def _culprit(evidence: Evidence, explains_within: timedelta) -> Deployment | None:
-    live = evidence.deployments.live
-    if live is None or live.activated_at is None:
-        return None
-    return live if timedelta(0) <= evidence.onset - live.activated_at <= explains_within else None
+def _culprit(evidence: Evidence, cause: Cause) -> Deployment | None:
+    """The live deployment, if code finds it guilty."""
+    guilt, _ = guilt_of_live(cause, evidence)
+    return evidence.deployments.live if guilt is Guilt.GUILTY else None
 
 
 def _predecessor(evidence: Evidence, culprit: Deployment) -> Deployment | None:

@@ -15,6 +15,7 @@ from incident.evidence import (
     Alert,
     AlertsReport,
     AlertState,
+    Background,
     Deployment,
     DeploymentsReport,
     Evidence,
@@ -23,6 +24,7 @@ from incident.evidence import (
     LogsReport,
     Metric,
     MetricsReport,
+    Normal,
     Reading,
     SourceState,
     Unit,
@@ -397,3 +399,16 @@ def snapshot(of: Dossier | None = None, outcome: Outcome = Outcome.RECOVERED) ->
     looks = [look(at=NOW + timedelta(minutes=minute)) for minute in (1, 2)]
     worked = of or decided_dossier(remediation=remediation_record(), looks=looks, notifications=[notification()])
     return close(worked, outcome, NOW + timedelta(minutes=3))
+
+
+def normal(metric: Metric, typical: float, *, low: float | None = None, high: float | None = None) -> Normal:
+    """What is normal of `metric`, in its own unit."""
+    return Normal(id=f"normal:{metric}", metric=metric, typical=typical, low=low, high=high, samples=500)
+
+
+def background(*normals: Normal, **changes: object) -> Background:
+    """A history that was read, with what is normal by it."""
+    return Background.model_validate(
+        {"source": "prometheus", "state": SourceState.OK, "since": NOW - timedelta(days=1), "normals": normals}
+        | changes
+    )

@@ -573,6 +573,7 @@ def test_every_rule_has_a_name_of_its_own_and_says_what_must_hold() -> None:
 def test_only_these_rules_may_be_overruled_by_a_person() -> None:
     assert [rule.name for rule in RULES if rule.otherwise is not Course.PAGE] == [
         "auto",
+        "live_guilty",
         "measured_severity",
         "independent_signals",
         "confidence",
@@ -599,10 +600,16 @@ def test_a_critical_anomaly_that_nobody_measured_is_asked_about() -> None:
     said = Anomaly(id="anomaly:ALERT", kind=Kind.ALERT, tier=Tier.CRITICAL, label="CRITICAL_ALERT: says so")
     hearsay = Assessment(anomalies=(said,), severity=Severity.P0)
     verdict = judge(decision(), degraded_evidence(), hearsay, ledger(), policy())
-    assert (verdict.course, failed(verdict)) == (Course.ASK, {"measured_severity", "independent_signals"})
+    assert (verdict.course, failed(verdict)) == (
+        Course.ASK,
+        {"live_guilty", "measured_severity", "independent_signals"},
+    )
 
 
 def test_the_measured_severity_is_the_assessments() -> None:
     nothing = assessment(evidence())
     verdict = judge(decision(), degraded_evidence(), nothing, ledger(), policy())
-    assert (verdict.course, failed(verdict)) == (Course.ASK, {"measured_severity", "independent_signals"})
+    assert (verdict.course, failed(verdict)) == (
+        Course.ASK,
+        {"live_guilty", "measured_severity", "independent_signals"},
+    )

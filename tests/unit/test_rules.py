@@ -79,7 +79,7 @@ def test_only_a_deployment_shortly_before_the_onset_explains_it(activated: objec
     assert (decision.action is Action.ROLLBACK) is explains
     if not explains:
         assert decision.action is Action.ESCALATE
-        assert decision.root_cause_hypothesis.startswith("No deployment went live shortly before the onset")
+        assert decision.root_cause_hypothesis.startswith("No deployment explains the onset")
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,18 @@ def test_confidence_never_falls_below_zero() -> None:
     [
         ({"error_rate": 7.0}, Severity.P1, Action.ESCALATE),
         ({"error_rate": 3.0}, Severity.P2, Action.MONITOR),
-        ({}, Severity.P3, Action.MONITOR),
     ],
 )
 def test_less_than_p0_is_never_rolled_back(values: dict[str, float], severity: Severity, action: Action) -> None:
     decision = proposed(evidence(metrics=metrics(values)))
     assert (decision.severity, decision.action) == (severity, action)
     assert decision.root_cause_hypothesis.endswith("the numbers do not call for a rollback.")
+
+
+def test_where_nothing_moved_no_deployment_is_to_blame() -> None:
+    decision = proposed(evidence(metrics=metrics({})))
+    assert (decision.severity, decision.action) == (Severity.P3, Action.MONITOR)
+    assert decision.root_cause_hypothesis.endswith("nothing that is measured of payment-api is unusual.")
 
 
 @pytest.mark.parametrize("history", [deployments(state=SourceState.FAILED, deployments=())])

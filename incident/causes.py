@@ -1,0 +1,86 @@
+"""What code makes of an incident's evidence: who is suspected, and which change, if any, explains it.
+
+The analyst is shown it, and the gate rests on it: what a model names is rolled back only if code finds it guilty too.
+"""
+
+from datetime import timedelta
+
+from incident.accusation import Place, Standing, judge
+from incident.anomalies import Assessment
+from incident.cause import Cause, Change, ChangeKind, Guilt
+from incident.evidence import Evidence
+
+_NEWEST = 10
+"""Changes that are told of: those before them are long innocent."""
+
+
+def cause_of(evidence: Evidence, assessment: Assessment, within: timedelta) -> Cause:
+    """The cause as far as `evidence` tells; the same evidence gives the same cause.
+
+    Args:
+        evidence: what was seen.
+        assessment: what the numbers say of it.
+        within: how long before the onset a change may lie and still explain it.
+    """
+    suspects = evidence.background.suspects if evidence.background else ()
+    verdicts = judge(_changes(evidence), evidence.onset, _Standings(evidence, assessment).of, within)
+    told = [each for number, each in enumerate(verdicts) if number < _NEWEST or each.guilt is Guilt.GUILTY]
+    return Cause(onset=evidence.onset, suspects=suspects, changes=tuple(told))
+
+
+def _changes(evidence: Evidence) -> tuple[Change, ...]:
+    """The live deployment, those that were live before it, and what was changed around the service."""
+    live = evidence.deployments.live
+    around = evidence.background.changes if evidence.background else ()
+    if live is None or live.activated_at is None:
+        return around
+    own = tuple(
+        Change(id=each.id, service=evidence.service, kind=ChangeKind.DEPLOYMENT, at=each.activated_at)
+        for each in evidence.deployments.deployments
+        if each.activated_at and (each is live or each.activated_at < live.activated_at)
+    )
+    return own + around
+
+
+class _Standings:
+    """How the service, and each one around it, stands since the onset."""
+
+    def __init__(self, evidence: Evidence, assessment: Assessment) -> None:
+        self._service = evidence.service
+        self._suspects = {each.service: each for each in evidence.background.suspects} if evidence.background else {}
+        self._first = next(iter(self._suspects.values()), None)
+        self._moved = any(each.measured for each in assessment.anomalies)
+        self._normal = any(evidence.metrics.value(each.metric) is not None for each in evidence.normals)
+
+    def of(self, service: str) -> Place:
+        """How `service` stands."""
+        if service == self._service:
+            return self._own()
+        if service not in self._suspects:
+            return Place(standing=Standing.UNSEEN, words=f"made to {service}, which is not known to have moved")
+        if self._first and self._first.service == service:
+            return Place(standing=Standing.SUSPECTED, words=f"{service} moved first and most")
+        return Place(standing=Standing.DISTURBED, words=self._elsewhere(service))
+
+    def _own(self) -> Place:
+        if not self._moved:
+            # Without a history only the limits are silent, and what alerts may be a thing that is not measured here.
+            standing = Standing.CALM if self._normal else Standing.UNSEEN
+            return Place(standing=standing, words=f"nothing that is measured of {self._service} is unusual")
+        if self._first and self._first.service != self._service:
+            return Place(standing=Standing.DISTURBED, words=self._elsewhere(self._service))
+        return Place(standing=Standing.SUSPECTED, words=f"{self._service} itself left what is usual")
+
+    def _elsewhere(self, service: str) -> str:
+        return f"{service} moved, and {self._first.service if self._first else 'another one'} did before it or more"
+
+
+def guilt_of_live(cause: Cause, evidence: Evidence) -> tuple[Guilt, str]:
+    """Whether the live deployment explains the onset, and the reasons; UNKNOWN where none is known to be live."""
+    live = evidence.deployments.live
+    verdict = cause.verdict(live.id) if live else None
+    if verdict is None:
+        return Guilt.UNKNOWN, "when the live deployment went live is not known"
+    other = cause.guilty
+    instead = f"; {other.id} of {other.service} explains it" if other and other.id != verdict.change.id else ""
+    return verdict.guilt, f"{verdict.change.id} is {verdict.guilt}: {'; '.join(verdict.reasons)}{instead}"

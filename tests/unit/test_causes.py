@@ -1,0 +1,116 @@
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from incident.anomalies import assess
+from incident.cause import Cause, Change, ChangeKind, Guilt, Suspect
+from incident.causes import cause_of, guilt_of_live
+from incident.evidence import Evidence, Metric, SourceState
+from incident.policy import Policy
+from tests.builders import (
+    NOW,
+    ONSET,
+    SERVICE,
+    background,
+    bad_deployment,
+    degraded_evidence,
+    deployment,
+    deployments,
+    evidence,
+    metrics,
+    normal,
+)
+
+WITHIN = timedelta(hours=2)
+
+
+def found(seen: Evidence) -> Cause:
+    return cause_of(seen, assess(seen, Policy().thresholds), WITHIN)
+
+
+def suspects(*services: str) -> Sequence[Suspect]:
+    return [Suspect(service=each, score=10.0 - place) for place, each in enumerate(services)]
+
+
+def around(service: str, minutes_before: float) -> Change:
+    at = ONSET - timedelta(minutes=minutes_before)
+    return Change(id=f"change:{service}", service=service, kind=ChangeKind.DEPLOYMENT, at=at)
+
+
+def guilt(seen: Evidence) -> Guilt:
+    return guilt_of_live(found(seen), seen)[0]
+
+
+def test_the_live_deployment_is_guilty_where_time_place_and_what_moved_speak_for_it() -> None:
+    cause = found(degraded_evidence())
+    assert cause.guilty
+    assert cause.guilty.id == "deployment:101"
+
+
+def test_a_deployment_is_innocent_where_another_service_moved_first() -> None:
+    seen = degraded_evidence(background=background(suspects=suspects("database", SERVICE), onset=ONSET))
+    assert guilt(seen) is Guilt.INNOCENT
+    assert "database" in guilt_of_live(found(seen), seen)[1]
+
+
+def test_a_change_next_door_explains_it_where_that_service_moved_first() -> None:
+    seen = degraded_evidence(
+        background=background(suspects=suspects("database", SERVICE), onset=ONSET, changes=(around("database", 1),))
+    )
+    cause = found(seen)
+    assert cause.guilty == around("database", 1)
+    assert guilt_of_live(cause, seen)[1].endswith("change:database of database explains it")
+
+
+def test_a_change_next_door_is_innocent_where_the_service_itself_moved_first() -> None:
+    seen = degraded_evidence(
+        background=background(suspects=suspects(SERVICE, "database"), onset=ONSET, changes=(around("database", 1),))
+    )
+    cause = found(seen)
+    assert cause.guilty
+    assert cause.guilty.service == SERVICE
+    verdict = cause.verdict("change:database")
+    assert verdict
+    assert verdict.guilt is Guilt.INNOCENT
+
+
+def test_a_service_around_that_was_not_seen_to_move_has_no_guilty_change() -> None:
+    seen = degraded_evidence(background=background(changes=(around("cache", 1),)))
+    verdict = found(seen).verdict("change:cache")
+    assert verdict
+    assert verdict.guilt is Guilt.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("known", "guilty"), [((), Guilt.UNKNOWN), ((normal(Metric.ERROR_RATE, 0.01, high=0.02),), Guilt.INNOCENT)]
+)
+def test_where_nothing_moved_only_a_history_makes_it_innocent(known: tuple[object, ...], guilty: Guilt) -> None:
+    assert guilt(degraded_evidence(metrics=metrics(), background=background(normals=known))) is guilty
+
+
+def test_where_nothing_could_be_read_it_is_not_known() -> None:
+    assert guilt(degraded_evidence(metrics=metrics(state=SourceState.FAILED, readings=()))) is Guilt.UNKNOWN
+
+
+def test_the_metrics_onset_goes_before_the_alerts() -> None:
+    early = background(onset=NOW - timedelta(hours=1))
+    assert guilt(degraded_evidence(background=early)) is Guilt.INNOCENT
+
+
+def test_what_went_live_after_the_live_one_by_its_own_history_is_not_judged() -> None:
+    history = deployments(bad_deployment(), deployment(100, activated_at=NOW - timedelta(minutes=5)))
+    assert [each.change.id for each in found(degraded_evidence(deployments=history)).changes] == ["deployment:101"]
+
+
+def test_without_a_live_deployment_nothing_is_known_of_it() -> None:
+    seen = evidence(deployments=deployments(deployment(100)))
+    assert guilt_of_live(found(seen), seen) == (Guilt.UNKNOWN, "when the live deployment went live is not known")
+
+
+def test_of_a_long_history_the_newest_ten_are_told() -> None:
+    history = deployments(
+        bad_deployment(),
+        *(deployment(100 - day, activated_at=NOW - timedelta(days=day + 1)) for day in range(30)),
+    )
+    assert len(found(degraded_evidence(deployments=history)).changes) == 10
