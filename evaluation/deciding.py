@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 from evaluation.arms import Response, Rollback
+from evaluation.histories import Histories, background
 from evaluation.sightings import Sighting
 from incident.anomalies import Thresholds, assess, judge_metrics
 from incident.evidence import Evidence, SourceState
@@ -31,26 +32,26 @@ class Decider(StrEnum):
     """The seed's rule for each service that alerts: a critical reading goes back to the predecessor, and is paged."""
 
 
-def respond(decider: Decider, sighting: Sighting) -> Response:
-    """What `decider` does about what is seen; the same sighting gives the same response."""
-    return _DECIDERS[decider](sighting)
+def respond(decider: Decider, known: Histories) -> Response:
+    """What `decider` does about what is known; the same knowledge gives the same response."""
+    return _DECIDERS[decider](known)
 
 
-def _production(sighting: Sighting) -> Response:
-    return _as_decided(sighting, ACTS)
+def _production(known: Histories) -> Response:
+    return _as_decided(known, ACTS)
 
 
-def _never(sighting: Sighting) -> Response:
-    return _as_decided(sighting, SHADOW)
+def _never(known: Histories) -> Response:
+    return _as_decided(known, SHADOW)
 
 
-def _as_decided(sighting: Sighting, policy: Policy) -> Response:
+def _as_decided(known: Histories, policy: Policy) -> Response:
     """What the commander does: a verdict for each service that alerts, in the order in which they began to."""
     acted: list[Rollback] = []
     asked: list[Rollback] = []
     paged = False
-    for service in _in_order(sighting):
-        verdict = decide(sighting, service, policy, fleet=len(acted))
+    for service in _in_order(known.sighting):
+        verdict = decide(known, service, policy, fleet=len(acted))
         match verdict.course:
             case Course.ACT:
                 acted.append(Rollback(service, verdict.rollback()[0]))
@@ -63,29 +64,31 @@ def _as_decided(sighting: Sighting, policy: Policy) -> Response:
     return Response(rollbacks=tuple(acted), asked=tuple(asked), paged=paged, undoes=policy.undo)
 
 
-def decide(sighting: Sighting, service: int, policy: Policy, fleet: int = 0) -> Verdict:
+def decide(known: Histories, service: int, policy: Policy, fleet: int = 0) -> Verdict:
     """The commander's verdict on one service, by the functions that production runs.
 
     Args:
-        sighting: what is seen.
+        known: what is seen, and what its history tells.
         service: its place among the services.
         policy: what the team allows.
         fleet: rollbacks of all services within the last hour.
     """
-    evidence = sighting.evidence(service)
+    evidence = known.sighting.evidence(service).model_copy(update={"background": background(known, service)})
     assessment = assess(evidence, policy.thresholds)
     decision = propose(evidence, assessment, policy.deployment_explains_within)
-    ledger = LedgerView(state=SourceState.OK, at=sighting.now, fleet_last_hour=fleet)
+    ledger = LedgerView(state=SourceState.OK, at=known.sighting.now, fleet_last_hour=fleet)
     return judge(decision, evidence, assessment, ledger, policy)
 
 
-def _always(sighting: Sighting) -> Response:
+def _always(known: Histories) -> Response:
+    sighting = known.sighting
     deployed = [(each.deployments.live, service) for service, each in _each(sighting)]
     newest = max(deployed, key=lambda pair: pair[0].activated_at if pair[0] and pair[0].activated_at else sighting.now)
     return Response(rollbacks=tuple(_back(sighting, newest[1])), paged=True)
 
 
-def _seed(sighting: Sighting) -> Response:
+def _seed(known: Histories) -> Response:
+    sighting = known.sighting
     rollbacks: list[Rollback] = []
     paged = False
     for service, evidence in _each(sighting):
@@ -110,7 +113,7 @@ def _back(sighting: Sighting, service: int) -> list[Rollback]:
     return [Rollback(service, each.number) for each in known[-2:-1]]
 
 
-_DECIDERS: dict[Decider, Callable[[Sighting], Response]] = {
+_DECIDERS: dict[Decider, Callable[[Histories], Response]] = {
     Decider.PRODUCTION: _production,
     Decider.ALWAYS: _always,
     Decider.NEVER: _never,

@@ -17,6 +17,7 @@ from evaluation.arms import PAGE, Response, Scene, best
 from evaluation.cases import make_case
 from evaluation.deciding import Decider, respond
 from evaluation.faults import MIX, FaultClass
+from evaluation.histories import histories
 from evaluation.sightings import NOISES, Sighting, sight
 from incident.model import Fact
 
@@ -160,7 +161,8 @@ def _cell(kind: FaultClass, noise: int, incidents: int, seed: int) -> Cell:
 
 def _try_all(sighting: Sighting) -> dict[Decider, _Trial]:
     at = sighting.scene
-    responses = {each: respond(each, sighting) for each in Decider}
+    known = histories(sighting)
+    responses = {each: respond(each, known) for each in Decider}
     _, least = best(at, responses.values())
     helps = min((at.user_error_minutes(each) for each in _remedied(at)), default=math.inf)
     worth = helps < at.user_error_minutes(PAGE) - WORTH * at.users

@@ -30,18 +30,20 @@ from incident.series import Column, Frame, Quantity
 
 EPOCH = datetime(2026, 3, 2, tzinfo=UTC)
 """Row 0."""
-_SHOWN = (
+SHOWN = (
     (Metric.ERROR_RATE, "error_ratio", Quantity.ERRORS),
     (Metric.P99_LATENCY, "p99_ms", Quantity.LATENCY),
     (Metric.CPU_USAGE, "cpu_ratio", Quantity.CPU),
     (Metric.MEMORY_USAGE, "memory_ratio", Quantity.MEMORY),
     (Metric.REQUESTS_PER_SECOND, "rps", Quantity.TRAFFIC),
 )
+"""The columns of each service that is the system's own, in this order."""
 _CALLS_ITSELF_DEGRADED = 0.1
 _P95_OF_P99 = 0.69
 """Of a log-normal latency as `evaluation.world` has it."""
 _ALERTED = 40
 """Minutes from the onset in which an alert must fire; later, nobody notices: such an incident is drawn anew."""
+_DAY = 24 * 60
 _COLLECTED = 1
 """Minutes after the first alert that are still looked at: whatever else alerts by then is part of it."""
 _OF_THESE, _WITHIN = 2, 3
@@ -100,7 +102,7 @@ class Sighting:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Every change that is known by now, of the last day and before, oldest first."""
+        """Every change of the last day, oldest first."""
         case, names, decided = self.scene.case, self.scene.case.world.services, self.scene.decided
         deployed = [
             Change(
@@ -110,7 +112,7 @@ class Sighting:
                 at=moment(each.row),
             )
             for each in case.releases
-            if each.row <= decided
+            if decided - _DAY <= each.row <= decided
         ]
         configured = [
             Change(
@@ -138,8 +140,8 @@ class Sighting:
 
     def _metrics(self, service: int) -> MetricsReport:
         newest = self.frame.values[-1]
-        place = len(_SHOWN) * self.scene.case.world.inside.index(service)
-        shown = {metric: newest[place + offset] for offset, (metric, _, _) in enumerate(_SHOWN)}
+        place = len(SHOWN) * self.scene.case.world.inside.index(service)
+        shown = {metric: newest[place + offset] for offset, (metric, _, _) in enumerate(SHOWN)}
         shown[Metric.P95_LATENCY] = shown[Metric.P99_LATENCY] * _P95_OF_P99
         failing = shown[Metric.ERROR_RATE]
         return MetricsReport(
@@ -250,14 +252,14 @@ def _measured(case: Case, truth: Flow, noise: Noise, random: np.random.Generator
     spiked = random.random(shape) < noise.spikes
     values[:, :, 1] = np.where(spiked, values[:, :, 1] * random.uniform(3, 10, shape), values[:, :, 1])
     values[random.random(values.shape) < noise.missing] = np.nan
-    columns = tuple(Column(world.services[each], name, quantity) for each in inside for _, name, quantity in _SHOWN)
+    columns = tuple(Column(world.services[each], name, quantity) for each in inside for _, name, quantity in SHOWN)
     times = EPOCH.timestamp() + ROW * np.arange(ROWS, dtype=np.float64)
     return Frame(times, columns, values.reshape(ROWS, -1))
 
 
 def _breached(frame: Frame) -> NDArray[np.bool_]:
     """Shape (rows, services): where the alert's rule holds: errors or latency far above that service's usual ones."""
-    values = frame.values.reshape(len(frame), -1, len(_SHOWN))
+    values = frame.values.reshape(len(frame), -1, len(SHOWN))
     errors, latency = values[:, :, 0], values[:, :, 1]
     usual = np.nanmedian(values[:HEALTHY_ROWS, :, :2], axis=0)
     with np.errstate(invalid="ignore"):
