@@ -1,0 +1,131 @@
+"""How far each metric moved since the onset, against what is known to be healthy and against the rows just before.
+
+A robust score in the manner of BARO's RobustScorer (Pham et al., FSE 2024): the distance from the median in units of
+the usual spread. Spread is taken at several quantiles, so that a metric that is quiet most of the time and not always
+does not pass for moved; and what stood there already before the onset is no movement.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from incident.series import Array, Frame, Quantity
+
+_SCALED = frozenset({Quantity.LATENCY, Quantity.CPU, Quantity.MEMORY, Quantity.IO, Quantity.TRAFFIC})
+"""Quantities whose changes are told as ratios: doubling is as much at any level."""
+
+SOFTENING = 0.1
+"""Of a column's median: what is added before the logarithm, so that values near zero make no ratio of their own."""
+
+RATIO_FLOOR = 0.05
+"""The smallest spread of what is told as a ratio: nobody is woken for 5 %."""
+
+SHARE_FLOOR = 0.02
+"""The smallest spread of other columns, of their median."""
+
+FAR = 20.0
+"""Farther than this many spreads is not more telling: the spread itself is not known that well."""
+
+FEW = 10
+"""So many healthy rows are few: what is known from them alone, or only now and then among many, counts for less."""
+
+BEFORE = 5
+"""Rows just before the onset: what stood in all of them is no movement."""
+
+AFTER = 3
+"""Latest rows that are judged: the median of them, so that one odd row does not count."""
+
+CLEAR = 3.0
+"""Spreads beyond which a metric has clearly moved."""
+
+_SPREADS = ((0.25, 0.6745), (0.05, 1.645), (0.01, 2.326))
+"""Tail probability, and how many standard deviations from the median a normal distribution puts it."""
+
+_TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class Movements:
+    """How far each of m columns moved."""
+
+    far: Array
+    """Shape (m,): spreads, with the sign of the movement, within ±`FAR`; NaN: it could not be told."""
+    first: Array
+    """Shape (m,): unix seconds of the first row since the onset that was clearly off; NaN: none was."""
+
+
+def movements(history: Frame, recent: Frame, onset: float) -> Movements:
+    """How far each column moved since the onset.
+
+    Args:
+        history: known-healthy rows; may be empty, and then the rows before the onset are all that is known.
+        recent: rows up to now.
+        onset: unix seconds; the first row of the trouble bears it or is later.
+
+    Returns:
+        One value for each column of `recent`.
+    """
+    healthy = history.only(recent.columns).values
+    earlier, since = recent.values[recent.times < onset], recent.values[recent.times >= onset]
+    known = healthy if len(healthy) else earlier
+    nothing = np.full(len(recent.columns), np.nan)
+    if not len(since) or not len(known):
+        return Movements(nothing, nothing)
+    ratio = np.array([column.quantity in _SCALED for column in recent.columns], dtype=bool)
+    level = np.nan_to_num(np.abs(quantiles(known, (0.5,))[0]))
+    known, before, since = (_ratios(values, ratio, level) for values in (known, earlier[-BEFORE:], since))
+    middle, up, down = _spread(known, np.where(ratio, np.log1p(RATIO_FLOOR), SHARE_FLOOR * level + _TINY))
+    sure = np.isfinite(known).sum(axis=0) / (len(known) + FEW)
+    usual = _nearest(before, middle)
+
+    def spreads(values: Array) -> Array:
+        moved = _lesser(values - middle, values - usual)
+        return np.asarray(sure * np.clip(np.where(moved > 0, moved / up, moved / down), -FAR, FAR))
+
+    off = np.abs(spreads(since)) >= CLEAR
+    first = np.where(off.any(axis=0), recent.times[recent.times >= onset][off.argmax(axis=0)], np.nan)
+    return Movements(spreads(quantiles(since[-AFTER:], (0.5,))[0]), first)
+
+
+def quantiles(values: Array, shares: tuple[float, ...]) -> Array:
+    """Of each of m columns without its NaN: shape (len(shares), m); NaN where a column has no value."""
+    if not len(values):
+        return np.full((len(shares), values.shape[1]), np.nan)
+    ordered = np.sort(values, axis=0)
+    last = np.isfinite(values).sum(axis=0) - 1
+    places = np.maximum(last, 0) * np.array(shares)[:, None]
+    low = np.floor(places).astype(int)
+    high = np.minimum(low + 1, np.maximum(last, 0))
+    lower, upper = np.take_along_axis(ordered, low, axis=0), np.take_along_axis(ordered, high, axis=0)
+    return np.asarray(np.where(last >= 0, lower + (places - low) * (upper - lower), np.nan))
+
+
+def _ratios(values: Array, ratio: Array, level: Array) -> Array:
+    """Logarithms in the columns that are told as ratios."""
+    softened = np.where(ratio, np.maximum(values, 0) + SOFTENING * level + _TINY, 1.0)
+    return np.asarray(np.where(ratio, np.log(softened), values))
+
+
+def _spread(known: Array, floor: Array) -> tuple[Array, Array, Array]:
+    """The median, and the standard deviation above and below it that fits the widest of the quantiles."""
+    (middle,) = quantiles(known, (0.5,))
+    up = down = floor
+    for tail, deviations in _SPREADS:
+        low, high = quantiles(known, (tail, 1 - tail))
+        up, down = np.fmax(up, (high - middle) / deviations), np.fmax(down, (middle - low) / deviations)
+    return middle, up, down
+
+
+def _nearest(before: Array, middle: Array) -> Array:
+    """Of each column, the value of `before` that is nearest to `middle`; NaN: there is none."""
+    if not len(before):
+        return np.full(len(middle), np.nan)
+    distance = np.abs(before - middle)
+    nearest = np.argmin(np.where(np.isnan(distance), np.inf, distance), axis=0)
+    return np.asarray(before[nearest, np.arange(len(middle))])
+
+
+def _lesser(first: Array, second: Array) -> Array:
+    """The smaller movement where both go the same way, else none; where one is not known, the other one."""
+    both = np.where(np.sign(first) == np.sign(second), np.where(abs(first) < abs(second), first, second), 0.0)
+    return np.asarray(np.where(np.isnan(first), second, np.where(np.isnan(second), first, both)))
