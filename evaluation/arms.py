@@ -10,7 +10,7 @@ commander does; whoever is asked is right nine times of ten.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -41,10 +41,12 @@ _COLD = (1.6, 1.4, 1.2, 1.1)
 
 @dataclass(frozen=True)
 class Rollback:
-    """A service, and the number of the deployment to make live."""
+    """A service, the number of the deployment to make live, and when that is ordered."""
 
     service: int
     target: int
+    after: int = 0
+    """Minutes from the decision."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ class Response:
     rollbacks: tuple[Rollback, ...] = ()
     asked: tuple[Rollback, ...] = ()
     """What a person is asked about."""
-    paged: bool = False
-    """Whether a person is paged at once."""
+    paged_after: int | None = None
+    """Minutes from the decision until a person is paged; `None`: nobody is, unless what was done does not help."""
     undoes: bool = False
     """Whether what made it worse is undone."""
 
 
 WATCH = Response()
-PAGE = Response(paged=True)
+PAGE = Response(paged_after=0)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def scene(case: Case, decided: int) -> Scene:
 def best(at: Scene, also: Iterable[Response] = ()) -> tuple[Response, float]:
     """The cheapest response in hindsight, `also` among them, and what it costs."""
     arms = [WATCH, PAGE, *also]
-    arms += [Response(rollbacks=(each,), paged=True, undoes=True) for each in at.remedies]
+    arms += [Response(rollbacks=(each,), paged_after=0, undoes=True) for each in at.remedies]
     return min(((each, at.user_error_minutes(each)) for each in arms), key=lambda pair: pair[1])
 
 
@@ -138,35 +140,38 @@ class _Arm:
         self._rows = slice(at.decided, at.decided + HORIZON)
 
     def user_error_minutes(self) -> float:
-        rollbacks, begins = self._response.rollbacks, self._at.decided + _BEGINS
-        if self._response.asked:
-            begins = self._at.decided + round(self._case.fates.answer)
-            rollbacks = tuple(each for each in self._response.asked if self._approved(each))
-        live = {each: begins + round(float(self._case.fates.rollout[each.service])) for each in rollbacks}
+        waits = round(self._case.fates.answer) - _BEGINS
+        asked = [replace(each, after=each.after + waits) for each in self._response.asked if self._approved(each)]
+        live = {each: self._live(each) for each in (*self._response.rollbacks, *asked)}
         strain = self._strain(live, {}, ROWS)
         undone = self._undone(live, strain)
         called = self._called(live, undone, self._strain(live, undone, ROWS) if undone else strain)
         repaired = called + max(1, round(self._case.fates.repair))
         return self._users_hit(self._strain(live, undone, repaired))
 
+    def _live(self, rollback: Rollback) -> int:
+        """The row from which on the target serves."""
+        return self._at.decided + rollback.after + _BEGINS + round(float(self._case.fates.rollout[rollback.service]))
+
     def _approved(self, asked: Rollback) -> bool:
-        alone = Response(rollbacks=(asked,), paged=True, undoes=True)
+        alone = Response(rollbacks=(asked,), paged_after=0, undoes=True)
         helps = self._at.user_error_minutes(alone) < self._at.user_error_minutes(PAGE)
         return helps is (self._case.fates.judgement < _SKILL)
 
     def _called(self, live: dict[Rollback, int], undone: dict[Rollback, int], strain: Strain) -> int:
         """The row in which a person is called."""
-        decided = self._at.decided
-        if self._response.paged:
-            return decided
-        if undone:
-            return min(undone.values())
-        if self._response.asked:
-            return decided + _PAGE_AFTER
+        decided, rows = self._at.decided, []
+        if self._response.paged_after is not None:
+            rows.append(decided + self._response.paged_after)
+        rows += undone.values()
+        rows += [decided + each.after + _PAGE_AFTER for each in self._response.asked]
         if live:
             looked = max(live.values()) + _VERIFIED
-            return looked if self._hit_after(strain, looked - 2, looked) > self._at.usual + _OVER else ROWS
-        return decided + round(self._case.fates.complaint)
+            if self._hit_after(strain, looked - 2, looked) > self._at.usual + _OVER:
+                rows.append(looked)
+        elif not rows:
+            rows.append(decided + round(self._case.fates.complaint))
+        return min(rows, default=ROWS)
 
     def _undone(self, live: dict[Rollback, int], strain: Strain) -> dict[Rollback, int]:
         """For each rollback that made it worse the row in which it has been undone."""

@@ -1,13 +1,16 @@
 """Who decides about a made-up incident: the commander itself, and what it is compared with."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 from evaluation.arms import Response, Rollback
-from evaluation.histories import Histories, background
+from evaluation.cases import Release
+from evaluation.histories import Histories, background, histories
+from evaluation.measuring import SHOWN
 from evaluation.sightings import Sighting
 from incident.anomalies import Thresholds, assess, judge_metrics
-from incident.evidence import Evidence, SourceState
+from incident.evidence import SourceState
 from incident.gate import Course, Verdict, judge
 from incident.ledger import LedgerView
 from incident.policy import Mode, Policy
@@ -16,7 +19,13 @@ from incident.severity import Severity, worst
 
 ACTS = Policy(mode=Mode.AUTO, approvers=("on-call",))
 """The policy that is judged: the default one, but that the commander may act by itself and has somebody to ask."""
-SHADOW = ACTS.model_copy(update={"mode": Mode.SHADOW})
+FOLLOWED = 10
+"""Minutes in which an incident that gets worse is decided anew: 40 looks, 15 seconds apart."""
+_SEED_EVERY = 5
+"""Minutes between two runs of the seed's flow."""
+
+
+MEASURED = frozenset(metric for metric, _, _ in SHOWN)
 
 
 class Decider(StrEnum):
@@ -32,36 +41,65 @@ class Decider(StrEnum):
     """The seed's rule for each service that alerts: a critical reading goes back to the predecessor, and is paged."""
 
 
-def respond(decider: Decider, known: Histories) -> Response:
-    """What `decider` does about what is known; the same knowledge gives the same response."""
-    return _DECIDERS[decider](known)
+def respond_all(known: Histories) -> dict[Decider, Response]:
+    """What each decider does about what is known; the same knowledge gives the same responses."""
+    decided = _decisions(known)
+    paged = next((minute for minute, _, verdict in decided if verdict.course is not Course.WATCH), None)
+    return {
+        Decider.PRODUCTION: _done(decided),
+        Decider.ALWAYS: _always(known.sighting),
+        Decider.NEVER: Response(paged_after=paged),
+        Decider.SEED: _seed(known.sighting),
+    }
 
 
-def _production(known: Histories) -> Response:
-    return _as_decided(known, ACTS)
+def _decisions(known: Histories) -> list[tuple[int, int, Verdict]]:
+    """The minute and the service of each verdict, until something is rolled back or a person is asked.
+
+    A service is decided about when it alerts, and again when a reading becomes critical.
+    """
+    decided: list[tuple[int, int, Verdict]] = []
+    settled: dict[int, Severity] = {}
+    for minute in range(FOLLOWED + 1):
+        sighting = known.sighting.later(minute)
+        open_now = [each for each in _in_order(sighting) if _is_open(sighting, each, settled.get(each))]
+        if not open_now:
+            continue
+        fresh = histories(sighting) if minute else known
+        for service in open_now:
+            acted = sum(verdict.course is Course.ACT for _, _, verdict in decided)
+            verdict = decide(fresh, service, ACTS, fleet=acted)
+            decided.append((minute, service, verdict))
+            settled[service] = verdict.severity
+        if any(verdict.course in {Course.ACT, Course.ASK} for _, _, verdict in decided):
+            break
+    return decided
 
 
-def _never(known: Histories) -> Response:
-    return _as_decided(known, SHADOW)
+def _is_open(sighting: Sighting, service: int, decided: Severity | None) -> bool:
+    return decided is None or (decided is not Severity.P0 and _is_critical(sighting, service))
 
 
-def _as_decided(known: Histories, policy: Policy) -> Response:
-    """What the commander does: a verdict for each service that alerts, in the order in which they began to."""
-    acted: list[Rollback] = []
-    asked: list[Rollback] = []
-    paged = False
-    for service in _in_order(known.sighting):
-        verdict = decide(known, service, policy, fleet=len(acted))
-        match verdict.course:
-            case Course.ACT:
-                acted.append(Rollback(service, verdict.rollback()[0]))
-            case Course.ASK:
-                asked.append(Rollback(service, verdict.rollback()[0]))
-            case Course.PAGE:
-                paged = True
-            case Course.WATCH:
-                pass
-    return Response(rollbacks=tuple(acted), asked=tuple(asked), paged=paged, undoes=policy.undo)
+def _is_critical(sighting: Sighting, service: int) -> bool:
+    limits = ((metric, limit.critical) for metric, _, limit in ACTS.thresholds.judged() if metric in MEASURED)
+    return any(band is not None and band.holds(sighting.reading(service, metric)) for metric, band in limits)
+
+
+def _done(decided: Sequence[tuple[int, int, Verdict]]) -> Response:
+    return Response(
+        rollbacks=tuple(
+            Rollback(service, verdict.rollback()[0], minute)
+            for minute, service, verdict in decided
+            if verdict.course is Course.ACT
+        ),
+        asked=tuple(
+            Rollback(service, verdict.rollback()[0], minute)
+            for minute, service, verdict in decided
+            if verdict.course is Course.ASK
+        ),
+        paged_after=next((minute for minute, _, verdict in decided if verdict.course is Course.PAGE), None),
+        undoes=ACTS.undo,
+    )
 
 
 def decide(known: Histories, service: int, policy: Policy, fleet: int = 0) -> Verdict:
@@ -80,42 +118,34 @@ def decide(known: Histories, service: int, policy: Policy, fleet: int = 0) -> Ve
     return judge(decision, evidence, assessment, ledger, policy)
 
 
-def _always(known: Histories) -> Response:
-    sighting = known.sighting
-    deployed = [(each.deployments.live, service) for service, each in _each(sighting)]
-    newest = max(deployed, key=lambda pair: pair[0].activated_at if pair[0] and pair[0].activated_at else sighting.now)
-    return Response(rollbacks=tuple(_back(sighting, newest[1])), paged=True)
+def _always(sighting: Sighting) -> Response:
+    newest = max(sighting.fired, key=lambda service: _known(sighting, service)[-1].row)
+    return Response(rollbacks=_back(sighting, newest), paged_after=0)
 
 
-def _seed(known: Histories) -> Response:
-    sighting = known.sighting
-    rollbacks: list[Rollback] = []
-    paged = False
-    for service, evidence in _each(sighting):
-        measured = [each.tier.severity for each in judge_metrics(evidence.metrics, Thresholds()) if each.measured]
-        severity = worst(*measured)
-        if severity is Severity.P0:
-            rollbacks += _back(sighting, service)
-        paged = paged or severity in {Severity.P0, Severity.P1}
-    return Response(rollbacks=tuple(rollbacks), paged=paged)
-
-
-def _each(sighting: Sighting) -> Iterator[tuple[int, Evidence]]:
-    return ((service, sighting.evidence(service)) for service in _in_order(sighting))
+def _seed(sighting: Sighting) -> Response:
+    """Each service is judged every five minutes, and rolled back once."""
+    rollbacks: dict[int, Rollback] = {}
+    paged = None
+    for minute in range(0, FOLLOWED + 1, _SEED_EVERY):
+        then = sighting.later(minute)
+        for service in _in_order(then):
+            anomalies = judge_metrics(then.evidence(service).metrics, Thresholds())
+            severity = worst(*(each.tier.severity for each in anomalies if each.measured))
+            if severity is Severity.P0 and service not in rollbacks:
+                rollbacks |= {each.service: replace(each, after=minute) for each in _back(then, service)}
+            if paged is None and severity in {Severity.P0, Severity.P1}:
+                paged = minute
+    return Response(rollbacks=tuple(rollbacks.values()), paged_after=paged)
 
 
 def _in_order(sighting: Sighting) -> list[int]:
     return sorted(sighting.fired, key=lambda service: (sighting.fired[service], service))
 
 
-def _back(sighting: Sighting, service: int) -> list[Rollback]:
-    known = [each for each in sighting.scene.case.of(service) if each.row <= sighting.scene.decided]
-    return [Rollback(service, each.number) for each in known[-2:-1]]
+def _known(sighting: Sighting, service: int) -> list[Release]:
+    return [each for each in sighting.scene.case.of(service) if each.row <= sighting.scene.decided]
 
 
-_DECIDERS: dict[Decider, Callable[[Histories], Response]] = {
-    Decider.PRODUCTION: _production,
-    Decider.ALWAYS: _always,
-    Decider.NEVER: _never,
-    Decider.SEED: _seed,
-}
+def _back(sighting: Sighting, service: int) -> tuple[Rollback, ...]:
+    return tuple(Rollback(service, each.number) for each in _known(sighting, service)[-2:-1])

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from evaluation.sightings import SHOWN, Sighting, moment
+from evaluation.measuring import SHOWN
+from evaluation.sightings import Sighting, moment
 from evaluation.world import ENTRY, ROW
 from incident.cause import Cause, ChangeKind
 from incident.evidence import Background, Normal, SourceState
@@ -78,7 +79,8 @@ def background(known: Histories, service: int) -> Background:
         for place, column in enumerate(known.frame.columns)
         if column.service == name and column.quantity is not Quantity.TRAFFIC and known.samples[place]
     ]
-    around = (each for each in sighting.changes if each.service != name and each.kind is ChangeKind.DEPLOYMENT)
+    own = (each for each in sighting.changes if each.service == name and each.kind is ChangeKind.DEPLOYMENT)
+    around = set(sighting.changes) - set(own)
     return Background(
         source="simulator",
         state=SourceState.OK,
@@ -86,7 +88,7 @@ def background(known: Histories, service: int) -> Background:
         normals=tuple(_normal(known, place) for place in places),
         onset=_onset(known, places),
         suspects=known.cause.suspects,
-        changes=tuple(around),
+        changes=tuple(each for each in sighting.changes if each in around),
     )
 
 
@@ -104,7 +106,7 @@ def _normal(known: Histories, place: int) -> Normal:
 def _onset(known: Histories, places: list[int]) -> datetime | None:
     """Since when a metric of the service is not normal: where that began, if it lasts, short gaps left out."""
     with np.errstate(invalid="ignore"):
-        off = (known.frame.values[:, places] > known.highest[places]).any(axis=1)
+        off = np.asarray((known.frame.values[:, places] > known.highest[places]).any(axis=1))
     if not off[-_GAP:].any():
         return None
     row = int(np.flatnonzero(off)[-1])

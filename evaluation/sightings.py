@@ -1,15 +1,16 @@
 """What is seen of a made-up incident: noisy samples, alerts and the evidence that the commander would collect of it."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.arms import Scene, scene
 from evaluation.cases import Case, Release
-from evaluation.faults import HEALTHY_ROWS
-from evaluation.world import ROW, ROWS, Flow
+from evaluation.measuring import EPOCH, SHOWN, WITHIN, Noise, alerts, breaches, measured
+from evaluation.world import ROW
 from incident.cause import Change, ChangeKind
 from incident.evidence import (
     Alert,
@@ -26,18 +27,8 @@ from incident.evidence import (
     SourceState,
 )
 from incident.log_templates import LogTemplate
-from incident.series import Column, Frame, Quantity
+from incident.series import Array, Frame
 
-EPOCH = datetime(2026, 3, 2, tzinfo=UTC)
-"""Row 0."""
-SHOWN = (
-    (Metric.ERROR_RATE, "error_ratio", Quantity.ERRORS),
-    (Metric.P99_LATENCY, "p99_ms", Quantity.LATENCY),
-    (Metric.CPU_USAGE, "cpu_ratio", Quantity.CPU),
-    (Metric.MEMORY_USAGE, "memory_ratio", Quantity.MEMORY),
-    (Metric.REQUESTS_PER_SECOND, "rps", Quantity.TRAFFIC),
-)
-"""The columns of each service that is the system's own, in this order."""
 _CALLS_ITSELF_DEGRADED = 0.1
 _P95_OF_P99 = 0.69
 """Of a log-normal latency as `evaluation.world` has it."""
@@ -46,59 +37,65 @@ _ALERTED = 40
 _DAY = 24 * 60
 _COLLECTED = 1
 """Minutes after the first alert that are still looked at: whatever else alerts by then is part of it."""
-_OF_THESE, _WITHIN = 2, 3
-"""An alert fires where its rule holds in so many of the last minutes."""
-_SAMPLED = 2.05
-"""Standard deviation of the logarithm of a p99 from one request; it falls with the root of their number."""
 _NEW_TEMPLATE = 0.6
 """How often an error at its source is logged in a form that was not seen before."""
 
 
 @dataclass(frozen=True)
-class Noise:
-    """How badly one sees. Sampling adds to it: with few requests a ratio or a quantile says little."""
-
-    name: str
-    latency: float
-    """Standard deviation of the logarithm."""
-    usage: float
-    """Standard deviation of processor and memory use, of 1."""
-    missing: float
-    """The ratio of samples without a value."""
-    lag: int
-    """Minutes by which the newest sample is late."""
-    spikes: float
-    """The ratio of samples that are three to ten times what they should be."""
-    counted: float
-    """Factor of the requests that metrics are made of: fewer users, or samples only."""
-
-
-NOISES = (
-    Noise("quiet", latency=0.03, usage=0.01, missing=0.0, lag=0, spikes=0.0, counted=1.0),
-    Noise("usual", latency=0.08, usage=0.02, missing=0.01, lag=0, spikes=0.001, counted=0.5),
-    Noise("loud", latency=0.18, usage=0.04, missing=0.05, lag=1, spikes=0.004, counted=0.2),
-    Noise("harsh", latency=0.35, usage=0.08, missing=0.15, lag=2, spikes=0.01, counted=0.05),
-)
-
-
-@dataclass(frozen=True)
 class Sighting:
-    """An incident as it is seen at the minute of the decision."""
+    """An incident as it is seen at one minute: of the decision, or after it."""
 
     scene: Scene
-    frame: Frame
-    """Every sample until then, of the services that have any."""
+    minute: int
+    """Since the decision."""
+    newest: int
+    """The row of the newest sample."""
+    first: int
+    """The row in which the first alert fired."""
     onset: int
     """The row in which the alert's rule first held."""
-    fired: dict[int, int]
-    """For each service that alerts the row in which its alert began to fire."""
+    lag: int
+    """Minutes by which samples are late."""
+    samples: Frame
+    """Every sample that is ever taken; those after `newest` are not known yet."""
+    alerting: NDArray[np.bool_]
+    """Shape (rows, services that are the system's own): whether each alerts, as far as samples will show it."""
     new_templates: dict[int, int]
     """For each service the forms of errors that are new since the onset."""
 
+    def later(self, minutes: int) -> "Sighting":
+        """The same incident some minutes later, if nothing is done meanwhile."""
+        return replace(self, minute=self.minute + minutes, newest=self.newest + minutes)
+
     @property
     def now(self) -> datetime:
-        """The time of the decision."""
-        return moment(self.scene.decided)
+        """The time of it."""
+        return moment(self.scene.decided + self.minute)
+
+    @property
+    def frame(self) -> Frame:
+        """Every sample until then, of the services that have any."""
+        return Frame(self.samples.times[: self.newest + 1], self.samples.columns, self.values)
+
+    @property
+    def values(self) -> Array:
+        """The values of `frame`."""
+        return self.samples.values[: self.newest + 1]
+
+    @cached_property
+    def fired(self) -> dict[int, int]:
+        """For each service that has alerted by then the row in which its alert began to fire."""
+        seen = self.alerting[self.first : self.newest + 1]
+        return {
+            service: self.first + int(np.argmax(seen[:, place])) + self.lag + 1
+            for place, service in enumerate(self.scene.case.world.inside)
+            if seen[:, place].any()
+        }
+
+    def reading(self, service: int, metric: Metric) -> float:
+        """The newest sample of that metric; NaN: it has no value."""
+        place = len(SHOWN) * self.scene.case.world.inside.index(service)
+        return float(self.samples.values[self.newest, place + _PLACES[metric]])
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -119,7 +116,7 @@ class Sighting:
                 id=f"config:{number}", service=names[each.service], kind=ChangeKind.CONFIGURATION, at=moment(each.row)
             )
             for number, each in enumerate(case.settings)
-            if each.row <= decided
+            if each.recorded and each.row <= decided
         ]
         return tuple(sorted((*deployed, *configured), key=lambda change: change.at))
 
@@ -139,17 +136,15 @@ class Sighting:
         )
 
     def _metrics(self, service: int) -> MetricsReport:
-        newest = self.frame.values[-1]
-        place = len(SHOWN) * self.scene.case.world.inside.index(service)
-        shown = {metric: newest[place + offset] for offset, (metric, _, _) in enumerate(SHOWN)}
+        shown = {metric: self.reading(service, metric) for metric, _, _ in SHOWN}
         shown[Metric.P95_LATENCY] = shown[Metric.P99_LATENCY] * _P95_OF_P99
-        failing = shown[Metric.ERROR_RATE]
+        blind = not np.isfinite(list(shown.values())).any()
         return MetricsReport(
             source="simulator",
-            state=SourceState.OK if np.isfinite(list(shown.values())).any() else SourceState.FAILED,
-            problem="" if np.isfinite(list(shown.values())).any() else "no sample has a value",
-            readings=tuple(_reading(metric, float(value)) for metric, value in shown.items()),
-            health=_health(failing),
+            state=SourceState.FAILED if blind else SourceState.OK,
+            problem="no sample has a value" if blind else "",
+            readings=tuple(_reading(metric, value) for metric, value in shown.items()),
+            health=_health(shown[Metric.ERROR_RATE]),
             deployment_id=self._live(service).number,
         )
 
@@ -213,64 +208,26 @@ def sight(case: Case, noise: Noise, random: np.random.Generator) -> Sighting | N
     The same generator state gives the same sighting.
     """
     state = scene(case, 0)
-    frame = _measured(case, state.truth, noise, random)
-    breached = _breached(frame)
-    alerting = _alerting(breached)
+    frame = measured(case, state.truth, noise, random)
+    breached = breaches(frame)
+    alerting = alerts(breached)
     onset = case.fault.onset
     first = next((row for row in range(onset, onset + _ALERTED) if alerting[row].any()), None)
     if first is None:
         return None
     newest = first + _COLLECTED
-    firing = {
-        service: first + int(np.argmax(alerting[first : newest + 1, place]))
-        for place, service in enumerate(case.world.inside)
-        if alerting[first : newest + 1, place].any()
-    }
-    window = breached[first - _WITHIN + 1 : first + 1].any(axis=1)
+    window = breached[first - WITHIN + 1 : first + 1].any(axis=1)
     return Sighting(
         scene=replace(state, decided=newest + noise.lag + 1),
-        frame=frame.between(0, frame.times[newest] + 1),
-        onset=first - _WITHIN + 1 + int(np.argmax(window)),
-        fired={service: row + noise.lag + 1 for service, row in firing.items()},
+        minute=0,
+        newest=newest,
+        first=first,
+        onset=first - WITHIN + 1 + int(np.argmax(window)),
+        lag=noise.lag,
+        samples=frame,
+        alerting=alerting,
         new_templates=_new_templates(case, random),
     )
-
-
-def _measured(case: Case, truth: Flow, noise: Noise, random: np.random.Generator) -> Frame:
-    """Every sample that is ever taken, whole."""
-    world, inside = case.world, list(case.world.inside)
-    shape = (ROWS, len(inside))
-    requests = truth.requests[:, inside]
-    counted = random.poisson(ROW * noise.counted * requests)
-    errors = np.where(counted > 0, random.binomial(counted, truth.errors[:, inside]) / np.maximum(counted, 1), np.nan)
-    blur = np.sqrt(noise.latency**2 + _SAMPLED**2 / np.maximum(counted, 1))
-    latency = np.where(counted > 0, truth.latency[:, inside] * np.exp(random.normal(0, 1, shape) * blur), np.nan)
-    usage = [
-        np.clip(true[:, inside] + random.normal(0, noise.usage, shape), 0, 1) for true in (truth.cpu, truth.memory)
-    ]
-    values = np.stack([errors, latency, *usage, counted / ROW], axis=2)
-    spiked = random.random(shape) < noise.spikes
-    values[:, :, 1] = np.where(spiked, values[:, :, 1] * random.uniform(3, 10, shape), values[:, :, 1])
-    values[random.random(values.shape) < noise.missing] = np.nan
-    columns = tuple(Column(world.services[each], name, quantity) for each in inside for _, name, quantity in SHOWN)
-    times = EPOCH.timestamp() + ROW * np.arange(ROWS, dtype=np.float64)
-    return Frame(times, columns, values.reshape(ROWS, -1))
-
-
-def _breached(frame: Frame) -> NDArray[np.bool_]:
-    """Shape (rows, services): where the alert's rule holds: errors or latency far above that service's usual ones."""
-    values = frame.values.reshape(len(frame), -1, len(SHOWN))
-    errors, latency = values[:, :, 0], values[:, :, 1]
-    usual = np.nanmedian(values[:HEALTHY_ROWS, :, :2], axis=0)
-    with np.errstate(invalid="ignore"):
-        return np.asarray((errors > np.maximum(0.02, 4 * usual[:, 0])) | (latency > 2 * usual[:, 1]))
-
-
-def _alerting(breached: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Shape as `breached`: where it holds in two of the last three minutes."""
-    held = np.cumsum(breached, axis=0, dtype=np.int64)
-    held[_WITHIN:] -= held[:-_WITHIN].copy()
-    return np.asarray(held >= _OF_THESE)
 
 
 def _new_templates(case: Case, random: np.random.Generator) -> dict[int, int]:
@@ -285,6 +242,9 @@ def _health(failing: float) -> Health:
     if np.isnan(failing):
         return Health.UNKNOWN
     return Health.DEGRADED if failing > _CALLS_ITSELF_DEGRADED else Health.HEALTHY
+
+
+_PLACES = {metric: place for place, (metric, _, _) in enumerate(SHOWN)}
 
 
 def _reading(metric: Metric, value: float) -> Reading:

@@ -9,7 +9,8 @@ import pytest
 from evaluation.arms import HORIZON, PAGE, WATCH, Response, Rollback, best, scene
 from evaluation.cases import Case, Fates, Release, make_case, unattended
 from evaluation.faults import MIX, Effect, Fault, FaultClass
-from evaluation.sightings import NOISES, sight
+from evaluation.measuring import NOISES
+from evaluation.sightings import sight
 from evaluation.world import ENTRY, ROWS, Call, World, flow, make_world, no_strain, slower_than
 
 ONSET = 610
@@ -130,7 +131,7 @@ def test_user_error_minutes_are_the_requests_of_each_minute_times_the_share_of_u
 
 def test_a_rollback_behind_the_guilty_deployment_cures_and_is_the_best() -> None:
     at = scene(bad_deployment(), DECIDED)
-    right = Response(rollbacks=(Rollback(1, 101),), paged=True, undoes=True)
+    right = Response(rollbacks=(Rollback(1, 101),), paged_after=0, undoes=True)
     assert at.remedies == (Rollback(1, 100), Rollback(1, 101))
     assert best(at)[1] == at.user_error_minutes(right) < at.user_error_minutes(PAGE) / 3
 
@@ -138,13 +139,13 @@ def test_a_rollback_behind_the_guilty_deployment_cures_and_is_the_best() -> None
 def test_a_rollback_of_another_service_cures_nothing_and_delays_the_page() -> None:
     at = scene(bad_deployment(), DECIDED)
     wrong = (Rollback(0, 100),)
-    assert at.user_error_minutes(Response(rollbacks=wrong, paged=True)) >= at.user_error_minutes(PAGE)
+    assert at.user_error_minutes(Response(rollbacks=wrong, paged_after=0)) >= at.user_error_minutes(PAGE)
     assert at.user_error_minutes(Response(rollbacks=wrong)) > at.user_error_minutes(PAGE) + 600
 
 
 def test_going_back_behind_a_fix_brings_the_bug_back_until_somebody_repairs_it() -> None:
     case = bad_deployment(releases=(Release(0, 100, -500), Release(0, 101, 605, fixed=Effect(errors=0.2))))
-    lost = scene(case, DECIDED).user_error_minutes(Response(rollbacks=(Rollback(0, 100),), paged=True))
+    lost = scene(case, DECIDED).user_error_minutes(Response(rollbacks=(Rollback(0, 100),), paged_after=0))
     kept = scene(case, DECIDED).user_error_minutes(PAGE)
     assert lost - kept > 600 * 0.5 * 0.2 * 20
 
@@ -153,8 +154,8 @@ def test_what_a_rollback_broke_is_undone_once() -> None:
     releases = (Release(0, 100, -500), Release(0, 101, 605, clash=Effect(errors=0.9)))
     at = scene(bad_deployment(releases=releases, fates=replace(bad_deployment().fates, repair=500)), DECIDED)
     rollback = (Rollback(0, 100),)
-    undone = at.user_error_minutes(Response(rollbacks=rollback, paged=True, undoes=True))
-    assert undone < at.user_error_minutes(Response(rollbacks=rollback, paged=True)) - 600 * 0.4 * 30
+    undone = at.user_error_minutes(Response(rollbacks=rollback, paged_after=0, undoes=True))
+    assert undone < at.user_error_minutes(Response(rollbacks=rollback, paged_after=0)) - 600 * 0.4 * 30
 
 
 def test_a_person_who_is_asked_approves_what_helps() -> None:
