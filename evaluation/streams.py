@@ -8,11 +8,12 @@ all is an error.
 
 import csv
 import gzip
-import json
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -34,6 +35,10 @@ _ENDINGS: tuple[tuple[tuple[str, ...], Quantity], ...] = (
     (("_s", "_ms"), Quantity.LATENCY),
 )
 """By how a metric's name ends; the first that fits."""
+_PIECE = 10_000
+"""Rows turned into numbers at once: a stream of a million is never held as text or as Python's numbers."""
+_UNREADABLE = (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error)
+"""What a damaged table raises; zlib's where it breaks in the middle."""
 
 
 class StreamFile(BaseModel):
@@ -57,7 +62,8 @@ class _ChangeFile(BaseModel):
     description: str = ""
 
 
-_CHANGES = TypeAdapter(list[_ChangeFile])
+_LIST = TypeAdapter(list[object])
+_KINDS = {kind.value: kind for kind in ChangeKind}
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,20 @@ def read_streams(directory: Path) -> Iterator[Stream]:
     Raises:
         ConfigurationError: there is none, or one cannot be used at all.
     """
+    for folder in stream_folders(directory):
+        yield read_stream(folder)
+
+
+def stream_folders(directory: Path) -> tuple[Path, ...]:
+    """The folder of each stream below `directory`, by name.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
     folders = sorted(path.parent for path in directory.glob("*/stream.json"))
     if not folders:
         raise ConfigurationError(f"{directory}: expected folders that each hold a stream.json")
-    for folder in folders:
-        yield read_stream(folder)
+    return tuple(folders)
 
 
 def read_stream(folder: Path) -> Stream:
@@ -121,7 +136,9 @@ def read_stream(folder: Path) -> Stream:
     if about.history:
         known, more = read_frame(folder / about.history)
         history, problems = known.only(frame.columns), (*problems, *more)
-    changes, more = _changes(folder / "changes.json")
+    changes, of_changes = _changes(folder / "changes.json")
+    graph, of_graph = _graph(folder / "graph.csv")
+    logs, of_logs = _logs(folder / "logs.csv.gz")
     return Stream(
         name=folder.name,
         interval_s=about.interval_s,
@@ -129,9 +146,9 @@ def read_stream(folder: Path) -> Stream:
         frame=frame,
         history=history,
         changes=changes,
-        graph=tuple(_graph(folder / "graph.csv")),
-        logs=tuple(_logs(folder / "logs.csv.gz")),
-        problems=(*problems, *more),
+        graph=graph,
+        logs=logs,
+        problems=(*problems, *of_changes, *of_graph, *of_logs),
     )
 
 
@@ -149,12 +166,15 @@ def read_frame(path: Path) -> tuple[Frame, tuple[str, ...]]:
             header = next(rows, [])
             if not header or header[0] != "time":
                 raise ConfigurationError(f"{path}: expected `time` as the first column")
-            table = [_numbers(row, len(header)) for row in rows]
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+            pieces = [np.empty((0, len(header)))]
+            while piece := [_numbers(row, len(header)) for row in islice(rows, _PIECE)]:
+                pieces.append(np.array(piece, dtype=np.float64))
+    except _UNREADABLE as error:
         raise ConfigurationError(f"{path}: not a readable table: {error}") from error
     columns = tuple(_column(name) for name in header[1:])
-    values = np.array(table, dtype=np.float64).reshape(len(table), len(header))
-    return _ordered(values, columns, str(path.name))
+    if len(set(columns)) < len(columns):
+        raise ConfigurationError(f"{path}: expected each column once")
+    return _ordered(np.concatenate(pieces), columns, str(path.name))
 
 
 def _ordered(table: np.ndarray, columns: tuple[Column, ...], where: str) -> tuple[Frame, tuple[str, ...]]:
@@ -201,37 +221,54 @@ def _changes(path: Path) -> tuple[tuple[Change, ...], tuple[str, ...]]:
     if not path.exists():
         return (), ()
     try:
-        known = _CHANGES.validate_python(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+        told = _LIST.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
         return (), (f"{path.name}: left out, not a list of changes: {type(error).__name__}",)
-    kinds = {kind.value: kind for kind in ChangeKind}
-    found = [
-        Change(
-            id=each.id,
-            service=each.service,
-            kind=kinds.get(each.kind, ChangeKind.OTHER),
-            at=datetime.fromtimestamp(each.time, UTC),
-            description=each.description,
+    found = [change for each in told if (change := _change(each)) is not None]
+    left_out = len(told) - len(found)
+    problems = (f"{path.name}: {left_out} entries are no changes and left out",) if left_out else ()
+    return tuple(sorted(found, key=lambda change: change.at)), problems
+
+
+def _change(told: object) -> Change | None:
+    try:
+        known = _ChangeFile.model_validate(told)
+        at = datetime.fromtimestamp(known.time, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    kind = _KINDS.get(known.kind, ChangeKind.OTHER)
+    return Change(id=known.id, service=known.service, kind=kind, at=at, description=known.description)
+
+
+def _graph(path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    rows, problems = _named_rows(path)
+    calls = ((row.get("caller") or "", row.get("callee") or "") for row in rows)
+    return tuple((caller, callee) for caller, callee in calls if caller and callee), problems
+
+
+def _logs(path: Path) -> tuple[tuple[LoggedLine, ...], tuple[str, ...]]:
+    rows, problems = _named_rows(path)
+    lines = (
+        LoggedLine(
+            _number(row.get("time") or ""), row.get("service") or "", row.get("level") or "", row["message"] or ""
         )
-        for each in known
-    ]
-    return tuple(sorted(found, key=lambda change: change.at)), ()
+        for row in rows
+        if "message" in row
+    )
+    return tuple(line for line in lines if math.isfinite(line.at)), problems
 
 
-def _graph(path: Path) -> Iterator[tuple[str, str]]:
-    if path.exists():
-        with path.open(newline="") as lines:
-            for row in csv.DictReader(lines):
-                yield row.get("caller", ""), row.get("callee", "")
-
-
-def _logs(path: Path) -> Iterator[LoggedLine]:
-    if path.exists():
+def _named_rows(path: Path) -> tuple[list[dict[str, str | None]], tuple[str, ...]]:
+    """The rows of a table that a stream may lack, as far as they can be read."""
+    rows: list[dict[str, str | None]] = []
+    if not path.exists():
+        return rows, ()
+    try:
         with _opened(path) as lines:
-            for row in csv.DictReader(lines):
-                at = _number(row.get("time") or "")
-                if math.isfinite(at):
-                    yield LoggedLine(at, row.get("service") or "", row.get("level") or "", row.get("message") or "")
+            rows.extend(csv.DictReader(lines))
+    except _UNREADABLE as error:
+        return rows, (f"{path.name}: cannot be read after {len(rows)} rows: {type(error).__name__}",)
+    return rows, ()
 
 
 def _opened(path: Path) -> TextIO:

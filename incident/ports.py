@@ -9,6 +9,7 @@ from typing import Protocol
 from incident.analysis import Analysis, Case
 from incident.budget import BudgetLimits, ModelCall
 from incident.evidence import AlertsReport, DeploymentsReport, LogsReport, MetricsReport
+from incident.history import History
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RollbackOrder, RollbackRun, RunState, Stop
 from incident.messages import Change, ChatMessage, Page
 from incident.search import Found, Wanted
@@ -20,6 +21,14 @@ class MetricSource(Protocol):
 
     async def read_metrics(self) -> MetricsReport:
         """The readings; an unreadable one has the value `None`."""
+        ...
+
+
+class MetricHistory(Protocol):
+    """Gives what was measured before."""
+
+    async def read_history(self) -> History:
+        """The values of the last while, up to now; how long and how fine is the adapter's choice."""
         ...
 
 
@@ -102,6 +111,26 @@ class Services(Protocol):
 
     def connect(self, environment: str, service: str) -> Service:
         """The connections of that service.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        ...
+
+
+class Surroundings(Protocol):
+    """Knows what was measured of a service before, and what runs around it."""
+
+    def history(self, environment: str, service: str) -> MetricHistory | None:
+        """What was measured of that service; `None`: what measures it keeps nothing.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        ...
+
+    def calls(self, environment: str, service: str) -> tuple[tuple[str, str], ...]:
+        """(caller, callee): what the service needs, directly or not, and who needs it directly.
 
         Raises:
             UnknownServiceError: the registry has no such service.

@@ -202,6 +202,25 @@ class ServiceRegistry(Fact):
         )
 
 
+def calls_around(registry: ServiceRegistry, environment: str, name: str) -> tuple[tuple[str, str], ...]:
+    """(caller, callee): what `name` needs, directly or not, and who needs it directly.
+
+    Raises:
+        UnknownServiceError: there is no such service.
+    """
+    known = {each.name: each for each in registry.service if each.environment == environment}
+    below: dict[str, None] = {}
+    waiting = [registry.find(environment, name).name]
+    while waiting:
+        here = waiting.pop()
+        if here not in below:
+            below[here] = None
+            waiting += known[here].depends_on
+    callers = [each.name for each in known.values() if name in each.depends_on]
+    down = [(here, other) for here in below for other in known[here].depends_on]
+    return (*((caller, name) for caller in callers), *down)
+
+
 def parse_registry(text: str, where: str) -> ServiceRegistry:
     """The registry that the TOML `text` holds.
 

@@ -17,6 +17,7 @@ from incident.services import (
     MockEndpoint,
     Service,
     ServiceRegistry,
+    calls_around,
 )
 from integrations.alertmanager import AlertmanagerAlerts
 from integrations.credentials import SourceCredentials
@@ -24,7 +25,7 @@ from integrations.github import GitHub, GitHubDeployments, GitHubRollback, GitHu
 from integrations.json_lines import JsonLines
 from integrations.loki import LokiLogs
 from integrations.mock_service import MockPaymentApi
-from integrations.prometheus import Prometheus, PrometheusMetrics, PrometheusSettings
+from integrations.prometheus import Prometheus, PrometheusHistory, PrometheusMetrics, PrometheusSettings
 
 _BY_GITHUB: tuple[EndpointName, ...] = ("deployments", "rollback")
 _NO_GITHUB = GitHubSettings()
@@ -94,6 +95,25 @@ class ConfiguredServices:
                 rollback=self._rollback(known),
             )
         return self._connected[environment, service]
+
+    def calls(self, environment: str, service: str) -> tuple[tuple[str, str], ...]:
+        """(caller, callee): what the service needs, directly or not, and who needs it directly.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        return calls_around(self._registry, environment, service)
+
+    def history(self, environment: str, service: str) -> ports.MetricHistory | None:
+        """What was measured of that service; `None`: what measures it keeps nothing.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        endpoint = self._registry.find(environment, service).endpoint("metrics")
+        if self._prometheus and isinstance(endpoint, PrometheusEndpoint):
+            return PrometheusHistory(self._prometheus, endpoint)
+        return None
 
     def _metrics(self, service: Service) -> ports.MetricSource:
         endpoint = service.endpoint("metrics")

@@ -5,7 +5,8 @@ is a zero.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,16 @@ class Answer:
     """Why it may be partial or wrong."""
 
 
+@dataclass(frozen=True)
+class Course:
+    """What a query gave over time."""
+
+    points: Mapping[float, float | None]
+    """By unix seconds, oldest first; `None`: not a finite number."""
+    problem: str = ""
+    """Why there is nothing, or nothing that may be believed; empty: there is."""
+
+
 class _Data(BaseModel):
     kind: str = Field(alias="resultType")
     result: Any
@@ -68,6 +79,13 @@ class _Element(BaseModel):
     value: tuple[float, JsonValue] | None = None
 
 
+class _Row(BaseModel):
+    metric: dict[str, str] = {}
+    values: list[tuple[float, str]] = []
+    histograms: list[JsonValue] = []
+
+
+_MATRIX = TypeAdapter(list[_Row])
 _VECTOR, _SCALAR = TypeAdapter(list[_Element]), TypeAdapter(tuple[float, JsonValue])
 
 
@@ -77,17 +95,50 @@ def parse(body: JsonValue) -> Answer:
     Raises:
         PermanentError: it is of another shape, or says that the query failed.
     """
+    with _prometheus_own():
+        data, warnings = _opened(body)
+        return Answer(said(data.kind), _samples(data), warnings)
+
+
+def parse_course(body: JsonValue) -> Course:
+    """The course of values that `body` holds; one that is partial, or of several series, may not be believed.
+
+    Raises:
+        PermanentError: as `parse`.
+    """
+    with _prometheus_own():
+        data, warnings = _opened(body)
+        if data.kind != "matrix":
+            return Course({}, f"the query gives a {said(data.kind)}, not a course of values")
+        rows = _MATRIX.validate_python(data.result)
+    if warnings:
+        return Course({}, f"the answer may be partial: {'; '.join(warnings)}")
+    if len(rows) > 1:
+        return Course({}, f"the query gives {len(rows)} series, not one")
+    if not rows or not rows[0].values:
+        return Course({}, "the query gives histograms, not numbers" if rows else "nothing was found")
+    found = {at: _finite(value) for at, value in rows[0].values}
+    return Course({at: value if isinstance(value, float) else None for at, value in found.items()})
+
+
+@contextmanager
+def _prometheus_own() -> Iterator[None]:
+    """Turns what does not fit Prometheus's shape into an error that says where."""
     try:
-        envelope = _Envelope.model_validate(body)
-        if envelope.status != "success" or envelope.data is None:
-            raise PermanentError(SYSTEM, f"says: {said(envelope.error) or 'nothing of what was asked'}")
-        samples = _samples(envelope.data)
+        yield
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"
         raise PermanentError(SYSTEM, f"the answer is not Prometheus's: {where} ({first['type']})") from None
+
+
+def _opened(body: JsonValue) -> tuple[_Data, tuple[str, ...]]:
+    """What was asked for, and why it may be partial or wrong."""
+    envelope = _Envelope.model_validate(body)
+    if envelope.status != "success" or envelope.data is None:
+        raise PermanentError(SYSTEM, f"says: {said(envelope.error) or 'nothing of what was asked'}")
     warnings = [each for each in envelope.warnings or () if not each.startswith(_REMARK)][:_MOST_WARNINGS]
-    return Answer(said(envelope.data.kind), samples, tuple(map(said, warnings)))
+    return envelope.data, tuple(map(said, warnings))
 
 
 def _samples(data: _Data) -> tuple[Sample, ...]:

@@ -1,20 +1,41 @@
-"""Prometheus's HTTP API as the adapter beside this module needs it: one instant query, authorised, in its turn."""
+"""Prometheus's HTTP API as the adapter beside this module needs it: one query, authorised, in its turn."""
 
 import asyncio
 import base64
+import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import httpx
+from pydantic import JsonValue
 
 from incident.errors import ConfigurationError, PermanentError, TransientError
 from integrations.http import Question, Reply, ask, retry_after
-from integrations.prometheus.answers import SYSTEM, Answer, parse, said
+from integrations.prometheus.answers import SYSTEM, Answer, Course, parse, parse_course, said
 from integrations.prometheus.settings import PrometheusSettings
 
 _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _UNPROCESSABLE = 400, 401, 403, 404, 422
 _TIMEOUT, _TOO_MANY = 408, 429
 _REDIRECTS = range(300, 400)
+_SECOND, _FINEST = timedelta(seconds=1), timedelta(minutes=1)
+_MOST_POINTS = 5_000
+"""Of one series in one answer; Prometheus itself refuses more than 11,000 (web/api/v1/api.go)."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Times that are evenly apart, both ends among them."""
+
+    since: datetime
+    until: datetime
+    step: timedelta
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Each of them, in unix seconds to the millisecond."""
+        first, apart = self.since.timestamp(), self.step.total_seconds()
+        return tuple(round(first + apart * place, 3) for place in range((self.until - self.since) // self.step + 1))
 
 
 class Prometheus:
@@ -45,6 +66,12 @@ class Prometheus:
         """The time to ask for: behind now by as much as the newest scrapes may lag."""
         return self._clock() - self._settings.lag
 
+    def asked_range(self) -> Span:
+        """The history to ask for, behind now as `asked_time` is."""
+        until, kept = self.asked_time(), self._settings.history
+        step = max(_FINEST, timedelta(seconds=math.ceil(kept / _MOST_POINTS / _SECOND)))
+        return Span(until - step * (kept // step), until, step)
+
     async def instant(self, url: str, query: str, at: datetime) -> Answer:
         """What `query` gives at that time.
 
@@ -57,15 +84,28 @@ class Prometheus:
             TransientError: not reachable, overloaded, or it took too long.
             PermanentError: refused, or the answer is none of Prometheus's.
         """
-        parameters = {
-            "query": query,
-            "time": f"{at.timestamp():.3f}",
-            "timeout": f"{int(self._settings.timeout.total_seconds() * 1000)}ms",
+        return parse(await self._asked(url, "query", query, {"time": f"{at.timestamp():.3f}"}))
+
+    async def over(self, url: str, query: str, span: Span) -> Course:
+        """What `query` gives at the times of `span`.
+
+        Raises:
+            TransientError: as `instant`.
+            PermanentError: as `instant`.
+        """
+        when = {
+            "start": f"{span.since.timestamp():.3f}",
+            "end": f"{span.until.timestamp():.3f}",
+            "step": f"{span.step.total_seconds():g}",
         }
-        asked = httpx.URL(f"{url.rstrip('/')}/api/v1/query", params=parameters)
+        return parse_course(await self._asked(url, "query_range", query, when))
+
+    async def _asked(self, url: str, path: str, query: str, when: Mapping[str, str]) -> JsonValue:
+        within = {"timeout": f"{int(self._settings.timeout.total_seconds() * 1000)}ms"}
+        asked = httpx.URL(f"{url.rstrip('/')}/api/v1/{path}", params={"query": query, **when, **within})
         async with self._turn:
             question = Question("GET", asked, headers=self._headers, refusal=self._refused)
-            return parse((await ask(self._client, SYSTEM, question)).body)
+            return (await ask(self._client, SYSTEM, question)).body
 
     def _refused(self, reply: Reply) -> TransientError | PermanentError:
         answered = f"answered HTTP {reply.status}"

@@ -95,15 +95,15 @@ class _Look:
 
     def _implausible(self, figure: Figure, found: float) -> _Implausible | None:
         unit, instead = figure.unit, _INSTEAD.get(figure.unit, "another unit")
-        inside = found * _INSIDE[unit]
+        within = found * _INSIDE[unit]
         if figure.metric.unit is Unit.MILLISECONDS:
             mean = self.number(figure.mean) if figure.mean else found
-            largest = max(inside, 0.0 if isinstance(mean, Unknown) else mean * _INSIDE[unit])
+            largest = max(within, 0.0 if isinstance(mean, Unknown) else mean * _INSIDE[unit])
             if largest > self.endpoint.longest.total_seconds() * 1000:
                 return _Implausible(f"implausible: {largest / _INSIDE[unit]:g} {unit}; is it {instead}?")
-            if unit is QueryUnit.MILLISECONDS and 0 < inside < _LEAST_MILLISECONDS:
+            if unit is QueryUnit.MILLISECONDS and 0 < within < _LEAST_MILLISECONDS:
                 return _Implausible(f"implausible: {found:g} {unit}; is it seconds?")
-        if inside > _MOST_OF_ALL.get(figure.metric, inside):
+        if within > _MOST_OF_ALL.get(figure.metric, within):
             return _Implausible(f"implausible: {found:g} as a {unit}; is it {instead}?")
         return None
 
@@ -113,6 +113,11 @@ class _Look:
             return figure.saturates_at
         answer = self.answers.get(figure.buckets)
         return last_bucket(answer) if isinstance(answer, Answer) and not answer.warnings else None
+
+
+def inside(figure: Figure, number: float) -> float:
+    """A number of that figure in its metric's unit."""
+    return round(number * _INSIDE[figure.unit], 8)
 
 
 def judge(endpoint: PrometheusEndpoint, asked: Plan, answers: Answers, at: datetime) -> Judged:
@@ -145,7 +150,7 @@ def _alike(values: Mapping[Figure, float | Unknown]) -> Iterator[tuple[Figure, f
 def _reading(look: _Look, figure: Figure, found: float | Unknown) -> Reading:
     if isinstance(found, Unknown):
         return _unread(figure.metric, found.why)
-    value, top = round(found * _INSIDE[figure.unit], 8), look.top(figure)
+    value, top = inside(figure, found), look.top(figure)
     if top is None or found < top:
         return Reading(id=f"metric:{figure.metric}", metric=figure.metric, value=value)
     return Reading(

@@ -28,6 +28,12 @@ class PrometheusSettings(BaseModel):
         gt=timedelta(0),
         description="How long Prometheus may work on a query; under HTTP__READ_TIMEOUT.",
     )
+    history: Duration = Field(
+        default=timedelta(days=1),
+        ge=timedelta(hours=1),
+        le=timedelta(days=60),
+        description="How far back each metric is read to tell what is normal; from 14d on by hour and day.",
+    )
     at_once: int = Field(
         default=20, ge=1, le=1000, description="Queries under way together, of all services; Prometheus runs 20 itself."
     )

@@ -20,7 +20,7 @@ from incident.evidence import Health, Metric, MetricsReport, SourceState
 from incident.prometheus import PrometheusEndpoint
 from integrations.http import HttpSettings, build_client
 from integrations.mock_service import MockPaymentApi
-from integrations.prometheus import Prometheus, PrometheusMetrics, PrometheusSettings
+from integrations.prometheus import Prometheus, PrometheusHistory, PrometheusMetrics, PrometheusSettings
 from tests.contract.conftest import running_mock
 from tests.standins.github.processes import free_port
 from tests.standins.prometheus import running, why_not
@@ -115,6 +115,19 @@ async def test_what_prometheus_scraped_is_what_the_service_says_of_itself(
     assert found.state is SourceState.OK
     assert {each.metric: each.value for each in found.readings} == values | {Metric.REQUESTS_PER_SECOND: _SCRAPED_RATE}
     assert judge_metrics(found, Thresholds()) == ()
+
+
+async def test_what_prometheus_kept_ends_with_what_is_measured_now(scraped: Scraped, client: httpx.AsyncClient) -> None:
+    endpoint = scraped.endpoint("steady", queries=GAUGES)
+    now = await _report(client, endpoint, lambda each: each.health is Health.HEALTHY)
+
+    history = await PrometheusHistory(Prometheus(client, SETTINGS), endpoint).read_history()
+
+    assert {metric: values[-1] for metric, values in history.values.items()} == {
+        each.metric: each.value for each in now.readings
+    }
+    assert {values[0] for values in history.values.values()} == {None}
+    assert history.problems == ()
 
 
 async def test_a_service_that_goes_bad_is_seen_to_in_prometheus(scraped: Scraped, client: httpx.AsyncClient) -> None:

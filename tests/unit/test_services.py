@@ -11,6 +11,7 @@ from incident.services import (
     LokiEndpoint,
     MockEndpoint,
     Service,
+    calls_around,
     parse_registry,
 )
 
@@ -330,6 +331,19 @@ def test_a_service_names_its_owners_and_what_it_needs() -> None:
 )
 def test_what_a_service_needs_is_registered_and_runs_in_no_circle(text: str, line: str) -> None:
     assert refused(text) == [f"services.toml: {line}"]
+
+
+def test_the_calls_around_a_service_are_its_callers_and_all_that_it_needs() -> None:
+    text = named("web", "shop") + named("shop", "payment-api") + named("payment-api", "store") + named("store")
+    registry = parse_registry(text + named("admin", "store") + named("shop", environment="staging"), "services.toml")
+    assert calls_around(registry, "production", "shop") == (
+        ("web", "shop"),
+        ("shop", "payment-api"),
+        ("payment-api", "store"),
+    )
+    assert calls_around(registry, "staging", "shop") == ()
+    with pytest.raises(UnknownServiceError):
+        calls_around(registry, "staging", "web")
 
 
 @pytest.mark.parametrize(("field", "value"), [("owners", "<!here>"), ("depends_on", "Not A Service")])
