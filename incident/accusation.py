@@ -30,6 +30,8 @@ class Place(Fact):
 
     standing: Standing
     words: str
+    clear: bool = True
+    """Whether its own metrics clearly moved; if not, only a change at the very onset is the likelier for it."""
     suspicion: Ratio = 1.0
     """How strongly it is suspected; among several suspected services, the one whose change is judged first."""
 
@@ -105,7 +107,8 @@ def _accused(
     possible = [
         each
         for each in newest_first
-        if onset - window <= each.at <= onset + slack and place(each.service).standing is Standing.SUSPECTED
+        if place(each.service).standing is Standing.SUSPECTED
+        and onset - (window if place(each.service).clear else slack) <= each.at <= onset + slack
     ]
     return max(possible, key=lambda change: place(change.service).suspicion, default=None)
 

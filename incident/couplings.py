@@ -80,7 +80,7 @@ def _together(history: Frame, columns: Sequence[Column]) -> Mapping[tuple[str, s
 
 
 def _correlations(values: Array, others: Array) -> Array:
-    """Pearson's, of a column (n,) with each of m others (n, m) over the rows that both have: shape (m,); 0: not known."""
+    """Pearson's, of a column (n,) with each of m others (n, m) on the rows that both have: shape (m,); 0: not known."""
     both = np.isfinite(values)[:, None] & np.isfinite(others)
     count = both.sum(axis=0)
     size = np.maximum(count, 1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from incident.series import Array, Frame, Quantity
+from incident.series import Array, Column, Frame, Quantity
 
 _SCALED = frozenset({Quantity.LATENCY, Quantity.CPU, Quantity.MEMORY, Quantity.IO, Quantity.TRAFFIC})
 """Quantities whose changes are told as ratios: doubling is as much at any level."""
@@ -22,6 +22,9 @@ RATIO_FLOOR = 0.05
 
 SHARE_FLOOR = 0.02
 """The smallest spread of other columns, of their median."""
+
+FAILED_FLOOR = 0.005
+"""The smallest spread of what failed or succeeded, of all: one in two hundred; of a number of failures, one."""
 
 FAR = 20.0
 """Farther than this many spreads is not more telling: the spread itself is not known that well."""
@@ -73,8 +76,10 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
         return Movements(nothing, nothing)
     ratio = np.array([column.quantity in _SCALED for column in recent.columns], dtype=bool)
     level = np.nan_to_num(np.abs(quantiles(known, (0.5,))[0]))
+    largest = np.nan_to_num(quantiles(np.vstack([known, recent.values]), (1.0,))[0])
+    floor = np.array([_floor(*each) for each in zip(recent.columns, level, largest, strict=True)])
     known, before, since = (_ratios(values, ratio, level) for values in (known, earlier[-BEFORE:], since))
-    middle, up, down = _spread(known, np.where(ratio, np.log1p(RATIO_FLOOR), SHARE_FLOOR * level + _TINY))
+    middle, up, down = _spread(known, floor)
     sure = np.isfinite(known).sum(axis=0) / (len(known) + FEW)
     usual = _nearest(before, middle)
 
@@ -98,6 +103,21 @@ def quantiles(values: Array, shares: tuple[float, ...]) -> Array:
     high = np.minimum(low + 1, np.maximum(last, 0))
     lower, upper = np.take_along_axis(ordered, low, axis=0), np.take_along_axis(ordered, high, axis=0)
     return np.asarray(np.where(last >= 0, lower + (places - low) * (upper - lower), np.nan))
+
+
+def _floor(column: Column, level: float, largest: float) -> float:
+    """The smallest spread of a column of that healthy median and that largest value."""
+    match column.quantity:
+        case quantity if quantity in _SCALED:
+            return float(np.log1p(RATIO_FLOOR))
+        case Quantity.SUCCESS:
+            return FAILED_FLOOR * level + _TINY
+        case Quantity.ERRORS if largest <= 1:
+            return FAILED_FLOOR
+        case Quantity.ERRORS:
+            return 1.0
+        case _:
+            return SHARE_FLOOR * level + _TINY
 
 
 def _ratios(values: Array, ratio: Array, level: Array) -> Array:

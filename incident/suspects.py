@@ -14,7 +14,7 @@ from incident.series import Column, Frame
 from incident.signs import is_shared, signs, telling
 from incident.suspicion import suspicion
 
-SUSPECTED = 0.5
+SUSPECTED = 0.75
 """Share of the first suspect's score from which on a service's change is a suspect too."""
 
 LEAST = 0.1
@@ -65,7 +65,7 @@ def find_cause(scene: Scene) -> Cause:
         changes=judge(
             scene.changes,
             _moment(scene.onset),
-            lambda service: _place(service, suspects, seen),
+            lambda service: _place(service, suspects, seen, telling(scene.recent.columns, moved, service)),
             timedelta(seconds=scene.window),
             timedelta(seconds=scene.interval),
         ),
@@ -79,7 +79,9 @@ def _scores(scene: Scene, moved: Movements) -> Mapping[str, float]:
     columns = scene.recent.columns
     if front is not None:
         columns = tuple(replace(each, service=front) if each.service == scene.entry else each for each in columns)
-    return suspicion(signs(columns, moved, scene.new_templates), calls, graph=bool(scene.graph), front=front)
+    return suspicion(
+        signs(columns, moved, scene.new_templates), calls, graph=bool(scene.graph), entry=scene.entry, front=front
+    )
 
 
 def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movements) -> Suspect:
@@ -96,19 +98,21 @@ def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movem
     )
 
 
-def _place(service: str, suspects: Sequence[Suspect], seen: Collection[str]) -> Place:
+def _place(service: str, suspects: Sequence[Suspect], seen: Collection[str], moved: Sequence[str]) -> Place:
     """How the service of a change stands among the suspects."""
     if service not in seen:
         return Place(standing=Standing.UNSEEN, words=f"there are no metrics of {service} to tell")
-    rank, suspect = next(((at, each) for at, each in enumerate(suspects, 1) if each.service == service), (0, None))
-    if suspect is None or suspect.score < LEAST:
-        return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
-    share = suspect.score / suspects[0].score
-    shows = f"{service} is suspect number {rank}" + (f": {', '.join(suspect.moved[:3])} moved" if suspect.moved else "")
-    if share >= SUSPECTED:
-        return Place(standing=Standing.SUSPECTED, words=shows, suspicion=share)
-    words = f"{suspects[0].service} is more suspected; {shows}"
-    return Place(standing=Standing.DISTURBED, words=words, suspicion=share)
+    shows = f": {', '.join(moved[:3])} moved" if moved else ""
+    for rank, suspect in enumerate(suspects, 1):
+        share = suspect.score / suspects[0].score
+        if suspect.service == service and suspect.score >= LEAST and share >= SUSPECTED:
+            words = f"{service} is suspect number {rank}{shows}"
+            return Place(standing=Standing.SUSPECTED, words=words, suspicion=share, clear=bool(moved))
+    if moved and suspects:
+        return Place(
+            standing=Standing.DISTURBED, words=f"{suspects[0].service} explains it better than {service}{shows}"
+        )
+    return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
 
 
 def _moment(seconds: float) -> datetime:

@@ -13,28 +13,41 @@ import numpy as np
 from incident.couplings import Coupling
 from incident.signs import Sign, Signs, strength
 
-WAITING = 0.5
+WAITING = 0.3
 """What waiting for others counts for, of one's own latency: the one that is waited for is the better suspect."""
 
 MEMORY = 0.4
 """What memory counts for: caches fill and collectors run in health too."""
 
+ENTRY = 0.5
+"""What the entry counts for: it shows whatever goes wrong behind it, explained or not.
+
+And whom it calls depends on what its users do: that it calls one less is no sign.
+"""
+
 OUTSIDE = 0.5
-"""What a service counts for that calls nothing in a known graph: all that is known of it is how its callers see it."""
+"""What a service counts for that calls nothing in a known graph and reports neither CPU nor memory.
+
+All that is known of it is how its callers see it: a database, but also a load balancer or a name for another service.
+"""
 
 
-def suspicion(shown: Signs, calls: Sequence[Coupling], *, graph: bool, front: str | None) -> Mapping[str, float]:
+def suspicion(
+    shown: Signs, calls: Sequence[Coupling], *, graph: bool, entry: str, front: str | None
+) -> Mapping[str, float]:
     """By service, from 0; comparable within one trouble only.
 
     Args:
         shown: what each service shows.
         calls: who calls whom.
         graph: whether the calls are known to go that way; else either may call the other.
+        entry: the service that users meet; empty: not known.
         front: the service that answers for the entry, whose errors are those of everything; `None`: not known.
     """
     behind: dict[str, list[str]] = defaultdict(list)
     for call in calls if graph else ():
         behind[call.caller].append(call.callee)
+    called = {call.callee for call in calls if graph}
     broken = _broken(shown, calls)
     awaited = _awaited(shown, calls)
     found = {}
@@ -48,8 +61,9 @@ def suspicion(shown: Signs, calls: Sequence[Coupling], *, graph: bool, front: st
         )
         score += max(excess[Sign.WAITING], 0) * WAITING
         score += own.get(Sign.CPU, 0) + own.get(Sign.MEMORY, 0) * MEMORY + own.get(Sign.LOGS, 0)
-        score += broken.get(service, 0) + awaited.get(service, 0)
-        found[service] = score * (OUTSIDE if graph and not behind[service] else 1)
+        score += awaited.get(service, 0) + (0 if service == entry else broken.get(service, 0))
+        outside = service in called and not behind[service] and not own.keys() & {Sign.CPU, Sign.MEMORY}
+        found[service] = score * (OUTSIDE if outside else ENTRY if service == entry else 1)
     return found
 
 
@@ -108,6 +122,7 @@ def _awaited(shown: Signs, calls: Iterable[Coupling]) -> Mapping[str, float]:
     for caller, its in called.items():
         slow = max(shown.get(call.callee, {}).get(Sign.LATENCY, 0) for call in its)
         unexplained = max(shown.get(caller, {}).get(Sign.WAITING, 0) - slow, 0)
+        whole = max(sum(call.weight for call in its), 1.0)
         for call in its:
-            found[call.callee] += unexplained * call.weight
+            found[call.callee] += unexplained * call.weight / whole
     return found
