@@ -6,9 +6,10 @@ from enum import StrEnum
 
 from evaluation.arms import Response, Rollback
 from evaluation.cases import Release
-from evaluation.histories import Histories, background, histories
+from evaluation.histories import RECENT, Histories, background, histories
 from evaluation.measuring import SHOWN
 from evaluation.sightings import Sighting
+from evaluation.world import ROW
 from incident.anomalies import Thresholds, assess, judge_metrics
 from incident.evidence import SourceState
 from incident.gate import Course, Verdict, judge
@@ -41,19 +42,19 @@ class Decider(StrEnum):
     """The seed's rule for each service that alerts: a critical reading goes back to the predecessor, and is paged."""
 
 
-def respond_all(known: Histories) -> dict[Decider, Response]:
-    """What each decider does about what is known; the same knowledge gives the same responses."""
-    decided = _decisions(known)
+def respond_all(sighting: Sighting) -> dict[Decider, Response]:
+    """What each decider does about what is seen; the same sighting gives the same responses."""
+    decided = decisions(sighting)
     paged = next((minute for minute, _, verdict in decided if verdict.course is not Course.WATCH), None)
     return {
         Decider.PRODUCTION: _done(decided),
-        Decider.ALWAYS: _always(known.sighting),
+        Decider.ALWAYS: _always(sighting),
         Decider.NEVER: Response(paged_after=paged),
-        Decider.SEED: _seed(known.sighting),
+        Decider.SEED: _seed(sighting),
     }
 
 
-def _decisions(known: Histories) -> list[tuple[int, int, Verdict]]:
+def decisions(seen: Sighting) -> list[tuple[int, int, Verdict]]:
     """The minute and the service of each verdict, until something is rolled back or a person is asked.
 
     A service is decided about when it alerts, and again when a reading becomes critical.
@@ -61,19 +62,25 @@ def _decisions(known: Histories) -> list[tuple[int, int, Verdict]]:
     decided: list[tuple[int, int, Verdict]] = []
     settled: dict[int, Severity] = {}
     for minute in range(FOLLOWED + 1):
-        sighting = known.sighting.later(minute)
+        sighting = seen.later(minute)
         open_now = [each for each in _in_order(sighting) if _is_open(sighting, each, settled.get(each))]
         if not open_now:
             continue
-        fresh = histories(sighting) if minute else known
+        known = histories(sighting, ranked=any(_could_be_blamed(sighting, each) for each in open_now))
         for service in open_now:
             acted = sum(verdict.course is Course.ACT for _, _, verdict in decided)
-            verdict = decide(fresh, service, ACTS, fleet=acted)
+            verdict = decide(known, service, ACTS, fleet=acted)
             decided.append((minute, service, verdict))
             settled[service] = verdict.severity
         if any(verdict.course in {Course.ACT, Course.ASK} for _, _, verdict in decided):
             break
     return decided
+
+
+def _could_be_blamed(sighting: Sighting, service: int) -> bool:
+    """Whether its live deployment is recent enough to explain any onset that can be seen."""
+    age = sighting.scene.decided + sighting.minute - _known(sighting, service)[-1].row
+    return age * ROW <= ACTS.deployment_explains_within.total_seconds() + RECENT * ROW
 
 
 def _is_open(sighting: Sighting, service: int, decided: Severity | None) -> bool:
@@ -130,7 +137,7 @@ def _seed(sighting: Sighting) -> Response:
     for minute in range(0, FOLLOWED + 1, _SEED_EVERY):
         then = sighting.later(minute)
         for service in _in_order(then):
-            anomalies = judge_metrics(then.evidence(service).metrics, Thresholds())
+            anomalies = judge_metrics(then.metrics(service), Thresholds())
             severity = worst(*(each.tier.severity for each in anomalies if each.measured))
             if severity is Severity.P0 and service not in rollbacks:
                 rollbacks |= {each.service: replace(each, after=minute) for each in _back(then, service)}

@@ -42,9 +42,14 @@ class Histories:
     cause: Cause
 
 
-def histories(sighting: Sighting) -> Histories:
-    """What the metrics of every service were, and what code makes of the cause."""
-    frame, world = sighting.frame, sighting.scene.case.world
+def histories(sighting: Sighting, *, ranked: bool = True) -> Histories:
+    """What the metrics of every service were, and what code makes of the cause.
+
+    Args:
+        sighting: what is seen.
+        ranked: whether suspects are looked for; only where no deployment could be blamed do they make no difference.
+    """
+    frame = sighting.frame
     history = Frame(frame.times[:-RECENT], frame.columns, frame.values[:-RECENT])
     recent = Frame(frame.times[-RECENT:], frame.columns, frame.values[-RECENT:])
     typical = _quantile(history.values, 0.5)
@@ -55,18 +60,23 @@ def histories(sighting: Sighting) -> Histories:
         typical=typical,
         highest=np.fmax(_quantile(history.values, _HEALTHY), typical + _SPREADS * spread),
         samples=np.isfinite(history.values).sum(axis=0).astype(float),
-        cause=find_cause(
-            Scene(
-                history=history,
-                recent=recent,
-                onset=moment(sighting.onset).timestamp(),
-                entry=world.services[ENTRY],
-                graph=tuple((world.services[call.caller], world.services[call.callee]) for call in world.calls),
-                changes=sighting.changes,
-                interval=ROW,
-                new_templates={world.services[each]: count for each, count in sighting.new_templates.items()},
-            )
-        ),
+        cause=_cause(sighting, history, recent) if ranked else Cause(onset=moment(sighting.onset)),
+    )
+
+
+def _cause(sighting: Sighting, history: Frame, recent: Frame) -> Cause:
+    world = sighting.scene.case.world
+    return find_cause(
+        Scene(
+            history=history,
+            recent=recent,
+            onset=moment(sighting.onset).timestamp(),
+            entry=world.services[ENTRY],
+            graph=tuple((world.services[call.caller], world.services[call.callee]) for call in world.calls),
+            changes=sighting.changes,
+            interval=ROW,
+            new_templates={world.services[each]: count for each, count in sighting.new_templates.items()},
+        )
     )
 
 

@@ -17,7 +17,6 @@ from evaluation.arms import PAGE, Response, Scene, best
 from evaluation.cases import make_case
 from evaluation.deciding import Decider, respond_all
 from evaluation.faults import MIX, FaultClass
-from evaluation.histories import histories
 from evaluation.measuring import NOISES
 from evaluation.sightings import Sighting, sight
 from incident.model import Fact
@@ -163,7 +162,7 @@ def _cell(kind: FaultClass, noise: int, incidents: int, seed: int) -> Cell:
 
 def _try_all(sighting: Sighting) -> dict[Decider, _Trial]:
     at = sighting.scene
-    responses = respond_all(histories(sighting))
+    responses = respond_all(sighting)
     _, least = best(at, responses.values())
     helps = min((at.user_error_minutes(each) for each in _remedied(at)), default=math.inf)
     worth = helps < at.user_error_minutes(PAGE) - PRACTICAL * at.users

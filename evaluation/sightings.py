@@ -97,7 +97,7 @@ class Sighting:
         place = len(SHOWN) * self.scene.case.world.inside.index(service)
         return float(self.samples.values[self.newest, place + _PLACES[metric]])
 
-    @property
+    @cached_property
     def changes(self) -> tuple[Change, ...]:
         """Every change of the last day, oldest first."""
         case, names, decided = self.scene.case, self.scene.case.world.services, self.scene.decided
@@ -127,7 +127,7 @@ class Sighting:
             service=name,
             environment="production",
             collected_at=self.now,
-            metrics=self._metrics(service),
+            metrics=self.metrics(service),
             logs=self._logs(service),
             alerts=self._alerts(service, name),
             deployments=DeploymentsReport(
@@ -135,7 +135,8 @@ class Sighting:
             ),
         )
 
-    def _metrics(self, service: int) -> MetricsReport:
+    def metrics(self, service: int) -> MetricsReport:
+        """The newest samples of that service."""
         shown = {metric: self.reading(service, metric) for metric, _, _ in SHOWN}
         shown[Metric.P95_LATENCY] = shown[Metric.P99_LATENCY] * _P95_OF_P99
         blind = not np.isfinite(list(shown.values())).any()

@@ -8,7 +8,6 @@ from commander.__main__ import run
 from evaluation.arms import PAGE
 from evaluation.deciding import Decider, respond_all
 from evaluation.faults import FaultClass
-from evaluation.histories import histories
 from evaluation.regret import DecisionsReport, judge_decisions, noticed
 
 INCIDENTS = 4
@@ -46,9 +45,9 @@ def test_the_commander_regrets_less_than_who_never_acts(report: DecisionsReport)
 
 def test_the_same_incident_is_decided_the_same_way() -> None:
     for kind in (FaultClass.BAD_DEPLOYMENT, FaultClass.DEPENDENCY):
-        sightings = [histories(noticed(kind, 1, 3, seed=2)[0]) for _ in range(2)]
+        sightings = [noticed(kind, 1, 3, seed=2)[0] for _ in range(2)]
         assert respond_all(sightings[0]) == respond_all(sightings[1])
-        costs = [each.sighting.scene.user_error_minutes(PAGE) for each in sightings]
+        costs = [each.scene.user_error_minutes(PAGE) for each in sightings]
         assert costs[0] == costs[1]
 
 
