@@ -3,12 +3,12 @@
 Assumptions, beyond those of `evaluation.faults`:
 - Every service is deployed once in nine hours on average, and was deployed before that.
 - Innocent deployments coincide: in over half of the incidents one more goes live between twenty minutes before and two
-  minutes after the onset, half of the time on the affected service itself. Configuration is changed as well.
+  minutes after the onset, half of the time on the affected service itself.
 - A guilty deployment mostly shows within minutes, a quarter of them only after up to one and a half hours. One in
   twenty is hidden under a later innocent one, so that the predecessor is the bad one.
 - One in seven innocent deployments fixed a bug: going back behind it brings that back. It fails 0.2 to 5 % of requests,
   for a version that is known to have served in good health cannot have had a worse one for long.
-- A configuration change is recorded where the commander sees it in seven of ten cases.
+- Nothing tells the commander of changes of configuration: it sees their faults, and the deployments beside them.
 - One rollback in two hundred clashes with what the newer version left behind, and fails until it is undone; one in
   two hundred does not cure what a bad deployment left behind. Neither can be seen before it is tried.
 """
@@ -34,9 +34,6 @@ from incident.series import Array
 _SOMETIMES_GUILTY = frozenset({FaultClass.LEAK, FaultClass.FLAPPING})
 
 
-_RECORDED = 0.7
-
-
 @dataclass(frozen=True)
 class Release:
     """One deployment."""
@@ -52,16 +49,6 @@ class Release:
     """What comes back where one goes behind it."""
     clash: Effect | None = None
     """What going back behind it breaks until it is undone."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One change of configuration."""
-
-    service: int
-    row: int
-    bad: bool = False
-    recorded: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,7 +79,6 @@ class Case:
     fault: Fault
     releases: tuple[Release, ...]
     """Oldest first."""
-    settings: tuple[Setting, ...]
     fates: Fates
 
     @property
@@ -116,18 +102,10 @@ def make_case(kind: FaultClass, random: np.random.Generator) -> Case:
     if with_guilt:
         releases = _with_guilty(releases, _guilty_row(fault, random), centre, random)
     releases += _coincident(world, centre, onset, random, guilty=with_guilt)
-    settings = [
-        Setting(each, int(random.integers(0, ROWS)), recorded=chance(random, _RECORDED))
-        for each in world.inside
-        for _ in range(random.poisson(1.0))
-    ]
-    if kind is FaultClass.BAD_CONFIGURATION:
-        settings.append(Setting(centre, onset - draw_lag(random), bad=True, recorded=chance(random, _RECORDED)))
     return Case(
         world=world,
         fault=fault,
         releases=_numbered(releases, random),
-        settings=tuple(sorted(settings, key=lambda each: each.row)),
         fates=_fates(world, random),
     )
 

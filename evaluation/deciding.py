@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
+from incident.norms import RECENT
+
 from evaluation.arms import Response, Rollback
 from evaluation.cases import Release
-from evaluation.histories import RECENT, Histories, background, histories
+from evaluation.histories import background
 from evaluation.measuring import SHOWN
 from evaluation.sightings import Sighting
 from evaluation.world import ROW
@@ -66,10 +68,9 @@ def decisions(seen: Sighting) -> list[tuple[int, int, Verdict]]:
         open_now = [each for each in _in_order(sighting) if _is_open(sighting, each, settled.get(each))]
         if not open_now:
             continue
-        known = histories(sighting, ranked=any(_could_be_blamed(sighting, each) for each in open_now))
         for service in open_now:
             acted = sum(verdict.course is Course.ACT for _, _, verdict in decided)
-            verdict = decide(known, service, ACTS, fleet=acted)
+            verdict = decide(sighting, service, ACTS, fleet=acted)
             decided.append((minute, service, verdict))
             settled[service] = verdict.severity
         if any(verdict.course in {Course.ACT, Course.ASK} for _, _, verdict in decided):
@@ -79,8 +80,8 @@ def decisions(seen: Sighting) -> list[tuple[int, int, Verdict]]:
 
 def _could_be_blamed(sighting: Sighting, service: int) -> bool:
     """Whether its live deployment is recent enough to explain any onset that can be seen."""
-    age = sighting.scene.decided + sighting.minute - _known(sighting, service)[-1].row
-    return age * ROW <= ACTS.deployment_explains_within.total_seconds() + RECENT * ROW
+    age = sighting.scene.decided + sighting.minute - sighting.live(service).row
+    return age * ROW <= ACTS.deployment_explains_within.total_seconds() + RECENT
 
 
 def _is_open(sighting: Sighting, service: int, decided: Severity | None) -> bool:
@@ -109,19 +110,24 @@ def _done(decided: Sequence[tuple[int, int, Verdict]]) -> Response:
     )
 
 
-def decide(known: Histories, service: int, policy: Policy, fleet: int = 0) -> Verdict:
+def decide(sighting: Sighting, service: int, policy: Policy, fleet: int = 0) -> Verdict:
     """The commander's verdict on one service, by the functions that production runs.
 
+    The histories are read only where they can make a difference: where a reading is critical, or nothing is P0, and
+    where the live deployment is recent enough to be blamed, or it is not rolled back.
+
     Args:
-        known: what is seen, and what its history tells.
+        sighting: what is seen.
         service: its place among the services.
         policy: what the team allows.
         fleet: rollbacks of all services within the last hour.
     """
-    evidence = known.sighting.evidence(service).model_copy(update={"background": background(known, service)})
+    evidence = sighting.evidence(service)
+    if _is_critical(sighting, service) and _could_be_blamed(sighting, service):
+        evidence = evidence.model_copy(update={"background": background(sighting, service)})
     assessment = assess(evidence, policy.thresholds)
     decision = propose(evidence, assessment, policy.deployment_explains_within)
-    ledger = LedgerView(state=SourceState.OK, at=known.sighting.now, fleet_last_hour=fleet)
+    ledger = LedgerView(state=SourceState.OK, at=sighting.now, fleet_last_hour=fleet)
     return judge(decision, evidence, assessment, ledger, policy)
 
 

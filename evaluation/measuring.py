@@ -16,13 +16,13 @@ EPOCH = datetime(2026, 3, 2, tzinfo=UTC)
 """Row 0."""
 SHOWN = (
     (Metric.ERROR_RATE, "error_ratio", Quantity.ERRORS),
-    (Metric.P99_LATENCY, "p99_ms", Quantity.LATENCY),
+    (Metric.P99_LATENCY, "p99_latency_ms", Quantity.LATENCY),
     (Metric.CPU_USAGE, "cpu_ratio", Quantity.CPU),
     (Metric.MEMORY_USAGE, "memory_ratio", Quantity.MEMORY),
-    (Metric.REQUESTS_PER_SECOND, "rps", Quantity.TRAFFIC),
+    (Metric.REQUESTS_PER_SECOND, "requests", Quantity.TRAFFIC),
 )
-"""The columns of each service that is the system's own, in this order."""
-_OF_THESE, WITHIN = 2, 3
+"""The columns of each service that is the system's own, in this order, named as `incident.norms` names them."""
+_OF_THESE, _WITHIN = 2, 3
 """An alert fires where its rule holds in so many of the last minutes."""
 _SAMPLED = 2.05
 """Standard deviation of the logarithm of a p99 from one request; it falls with the root of their number."""
@@ -88,5 +88,5 @@ def breaches(frame: Frame) -> NDArray[np.bool_]:
 def alerts(breached: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Shape as `breached`: where it holds in two of the last three minutes."""
     held = np.cumsum(breached, axis=0, dtype=np.int64)
-    held[WITHIN:] -= held[:-WITHIN].copy()
+    held[_WITHIN:] -= held[:-_WITHIN].copy()
     return np.asarray(held >= _OF_THESE)

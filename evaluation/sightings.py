@@ -1,5 +1,6 @@
 """What is seen of a made-up incident: noisy samples, alerts and the evidence that the commander would collect of it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -9,9 +10,8 @@ from numpy.typing import NDArray
 
 from evaluation.arms import Scene, scene
 from evaluation.cases import Case, Release
-from evaluation.measuring import EPOCH, SHOWN, WITHIN, Noise, alerts, breaches, measured
+from evaluation.measuring import EPOCH, SHOWN, Noise, alerts, breaches, measured
 from evaluation.world import ROW
-from incident.cause import Change, ChangeKind
 from incident.evidence import (
     Alert,
     AlertsReport,
@@ -27,14 +27,13 @@ from incident.evidence import (
     SourceState,
 )
 from incident.log_templates import LogTemplate
-from incident.series import Array, Frame
+from incident.series import Frame
 
 _CALLS_ITSELF_DEGRADED = 0.1
 _P95_OF_P99 = 0.69
 """Of a log-normal latency as `evaluation.world` has it."""
 _ALERTED = 40
 """Minutes from the onset in which an alert must fire; later, nobody notices: such an incident is drawn anew."""
-_DAY = 24 * 60
 _COLLECTED = 1
 """Minutes after the first alert that are still looked at: whatever else alerts by then is part of it."""
 _NEW_TEMPLATE = 0.6
@@ -52,8 +51,6 @@ class Sighting:
     """The row of the newest sample."""
     first: int
     """The row in which the first alert fired."""
-    onset: int
-    """The row in which the alert's rule first held."""
     lag: int
     """Minutes by which samples are late."""
     samples: Frame
@@ -72,15 +69,12 @@ class Sighting:
         """The time of it."""
         return moment(self.scene.decided + self.minute)
 
-    @property
-    def frame(self) -> Frame:
-        """Every sample until then, of the services that have any."""
-        return Frame(self.samples.times[: self.newest + 1], self.samples.columns, self.values)
-
-    @property
-    def values(self) -> Array:
-        """The values of `frame`."""
-        return self.samples.values[: self.newest + 1]
+    def frame_of(self, services: Collection[int]) -> Frame:
+        """Every sample of those services until then."""
+        names = {self.scene.case.world.services[each] for each in services}
+        places = [place for place, column in enumerate(self.samples.columns) if column.service in names]
+        columns = tuple(self.samples.columns[place] for place in places)
+        return Frame(self.samples.times[: self.newest + 1], columns, self.samples.values[: self.newest + 1, places])
 
     @cached_property
     def fired(self) -> dict[int, int]:
@@ -96,29 +90,6 @@ class Sighting:
         """The newest sample of that metric; NaN: it has no value."""
         place = len(SHOWN) * self.scene.case.world.inside.index(service)
         return float(self.samples.values[self.newest, place + _PLACES[metric]])
-
-    @cached_property
-    def changes(self) -> tuple[Change, ...]:
-        """Every change of the last day, oldest first."""
-        case, names, decided = self.scene.case, self.scene.case.world.services, self.scene.decided
-        deployed = [
-            Change(
-                id=f"deployment:{each.number}",
-                service=names[each.service],
-                kind=ChangeKind.DEPLOYMENT,
-                at=moment(each.row),
-            )
-            for each in case.releases
-            if decided - _DAY <= each.row <= decided
-        ]
-        configured = [
-            Change(
-                id=f"config:{number}", service=names[each.service], kind=ChangeKind.CONFIGURATION, at=moment(each.row)
-            )
-            for number, each in enumerate(case.settings)
-            if each.recorded and each.row <= decided
-        ]
-        return tuple(sorted((*deployed, *configured), key=lambda change: change.at))
 
     def evidence(self, service: int) -> Evidence:
         """What the commander's sources would say of that service."""
@@ -146,7 +117,7 @@ class Sighting:
             problem="no sample has a value" if blind else "",
             readings=tuple(_reading(metric, value) for metric, value in shown.items()),
             health=_health(shown[Metric.ERROR_RATE]),
-            deployment_id=self._live(service).number,
+            deployment_id=self.live(service).number,
         )
 
     def _logs(self, service: int) -> LogsReport:
@@ -179,11 +150,12 @@ class Sighting:
         )
         return AlertsReport(source="simulator", state=SourceState.OK, alerts=(alert,))
 
-    def _live(self, service: int) -> Release:
+    def live(self, service: int) -> Release:
+        """What is live of that service."""
         return [each for each in self.scene.case.of(service) if each.row <= self.scene.decided][-1]
 
     def _deployments(self, service: int) -> tuple[Deployment, ...]:
-        live = self._live(service)
+        live = self.live(service)
         return tuple(
             Deployment(
                 id=f"deployment:{each.number}",
@@ -210,20 +182,17 @@ def sight(case: Case, noise: Noise, random: np.random.Generator) -> Sighting | N
     """
     state = scene(case, 0)
     frame = measured(case, state.truth, noise, random)
-    breached = breaches(frame)
-    alerting = alerts(breached)
+    alerting = alerts(breaches(frame))
     onset = case.fault.onset
     first = next((row for row in range(onset, onset + _ALERTED) if alerting[row].any()), None)
     if first is None:
         return None
     newest = first + _COLLECTED
-    window = breached[first - WITHIN + 1 : first + 1].any(axis=1)
     return Sighting(
         scene=replace(state, decided=newest + noise.lag + 1),
         minute=0,
         newest=newest,
         first=first,
-        onset=first - WITHIN + 1 + int(np.argmax(window)),
         lag=noise.lag,
         samples=frame,
         alerting=alerting,

@@ -9,6 +9,7 @@ import pytest
 from evaluation.arms import HORIZON, PAGE, WATCH, Response, Rollback, best, scene
 from evaluation.cases import Case, Fates, Release, make_case, unattended
 from evaluation.faults import MIX, Effect, Fault, FaultClass
+from evaluation.histories import background
 from evaluation.measuring import NOISES
 from evaluation.sightings import sight
 from evaluation.world import ENTRY, ROWS, Call, World, flow, make_world, no_strain, slower_than
@@ -45,7 +46,6 @@ def bad_deployment(**changes: Any) -> Case:  # noqa: ANN401 - any field
             Release(0, 101, 605),
             Release(1, 102, 608, bad=True),
         ),
-        settings=(),
         fates=Fates(
             repair=30,
             complaint=20,
@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_incident_and_sighting(kind: FaultClass) ->
     seen = [sight(case, NOISES[-1], random(8)) for case in cases]
     assert (seen[0] is None) is (seen[1] is None)
     if seen[0] and seen[1]:
-        assert np.array_equal(seen[0].frame.values, seen[1].frame.values, equal_nan=True)
+        assert np.array_equal(seen[0].samples.values, seen[1].samples.values, equal_nan=True)
         assert seen[0].evidence(ENTRY).digest() == seen[1].evidence(ENTRY).digest()
     assert make_case(kind, random(9)).releases != cases[0].releases
 
@@ -205,8 +205,8 @@ def test_only_what_has_happened_by_the_decision_is_seen() -> None:
     assert any(seen)
     for each in filter(None, seen):
         now = each.now.timestamp()
-        assert each.frame.times[-1] < now
-        assert all(change.at.timestamp() <= now for change in each.changes)
+        assert each.frame_of(each.scene.case.world.inside).times[-1] < now
+        assert all(change.at.timestamp() <= now for change in background(each, ENTRY).changes)
         evidence = each.evidence(next(iter(each.fired)))
         assert evidence.alerts.firing
         assert evidence.onset <= evidence.collected_at
