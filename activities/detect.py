@@ -9,6 +9,7 @@ from activities.observation import Observer
 from incident.anomalies import Assessment, Thresholds, assess
 from incident.evidence import Evidence
 from incident.model import Fact
+from incident.ports import Historian
 
 
 class DetectInput(Fact):
@@ -47,8 +48,8 @@ class LiveDeployment(Fact):
 class Detect:
     """Collects the context and judges the numbers."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self, observer: Observer, historian: Historian | None = None) -> None:
+        self._observer, self._historian = observer, historian
 
     @activity.defn(name="detect.collect")
     async def collect(self, order: DetectInput) -> Detection:
@@ -57,7 +58,9 @@ class Detect:
         Raises:
             UnknownServiceError: the registry has no such service.
         """
-        evidence = await self._observer.context(order.environment, order.service, order.source_timeout)
+        where = (order.environment, order.service, order.source_timeout)
+        looking = self._observer.context(*where)
+        evidence = await (self._historian.completed(looking, *where) if self._historian else looking)
         return Detection(evidence=evidence, assessment=assess(evidence, order.thresholds))
 
     @activity.defn(name="detect.live")

@@ -11,6 +11,7 @@ from temporalio import activity
 from activities.observation import Observer
 from incident.anomalies import Thresholds, assess
 from incident.model import Fact
+from incident.ports import Historian
 from incident.watching import WatchLimits
 
 
@@ -42,10 +43,17 @@ class Watch:
         observer: looks at them.
         at_once: how many are looked at together.
         pick: gives a number from 0 to 1: where in its interval a service's first check falls.
+        historian: tells what is normal of a service; without one only limits do.
     """
 
-    def __init__(self, observer: Observer, at_once: int, pick: Callable[[], float] = random.random) -> None:
-        self._observer = observer
+    def __init__(
+        self,
+        observer: Observer,
+        at_once: int,
+        pick: Callable[[], float] = random.random,
+        historian: Historian | None = None,
+    ) -> None:
+        self._observer, self._historian = observer, historian
         self._turn = asyncio.Semaphore(at_once)
         self._pick = pick
 
@@ -78,6 +86,9 @@ class Watch:
         """What is wrong with the service now; empty: nothing."""
         async with self._turn:
             seen = await self._observer.pulse(order.environment, order.service, order.source_timeout)
+            if self._historian:
+                known = await self._historian.normals(order.environment, order.service, order.source_timeout)
+                seen = seen.with_normals(known)
         assessment = assess(seen, order.thresholds)
         return "" if assessment.healthy else assessment.summary
 

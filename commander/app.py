@@ -8,7 +8,7 @@ from enum import StrEnum
 from getpass import getuser
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -29,6 +29,7 @@ from commander.settings import UP, PersonSettings, load_person
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from commander.tokens import grant
 from commander.view import Progress, comparison, incidents, plain, say, standing, summary, watchers
+from evaluation.observing import Observer, observe_all
 from gateway.settings import Settings as GatewaySettings
 from gateway.settings import load_settings as load_gateway_settings
 from gateway.tokens import Scope
@@ -415,6 +416,36 @@ def _registered(environment: str) -> Sequence[str]:
     if found := [each.name for each in known if each.environment == environment]:
         return found
     raise ConfigurationError(f"--environment: the registry has no service in {environment}")
+
+
+@app.command()
+def observe(
+    streams: Annotated[Path, typer.Argument(help="A folder of recorded streams.", metavar="STREAMS_DIR")],
+    out: Annotated[Path, typer.Option(help="Where one line of JSON is written for each incident that is opened.")],
+) -> None:
+    """Play recorded streams to the detector, the ranking of causes and the recovery, never ahead of a row.
+
+    Exit 1 where a stream cannot be read: it is named and skipped.
+    """
+    skipped = read = opened = 0
+    observations = observe_all(streams, Observer())
+    with _writable(out) as lines:
+        for observation in observations:
+            for note in observation.notes:
+                typer.echo(f"{observation.stream}: {note}", err=True)
+            for prediction in observation.predictions:
+                lines.write(f"{prediction.model_dump_json()}\n")
+                opened += prediction.opened_at is not None
+            read, skipped = read + observation.readable, skipped + (not observation.readable)
+    typer.echo(f"{read} streams, {opened} incidents opened; {skipped} streams could not be read")
+    raise typer.Exit(_NOT_GOOD if skipped else 0)
+
+
+def _writable(path: Path) -> TextIO:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 @app.command()

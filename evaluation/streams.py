@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -134,7 +135,8 @@ def read_stream(folder: Path) -> Stream:
     frame, problems = read_frame(folder / "metrics.csv.gz")
     history = Frame(np.empty(0), frame.columns, np.empty((0, len(frame.columns))))
     if about.history:
-        known, more = read_frame(folder / about.history)
+        path = (folder / about.history).resolve()
+        known, more = _history(path, path.stat().st_mtime_ns if path.exists() else 0)
         history, problems = known.only(frame.columns), (*problems, *more)
     changes, of_changes = _changes(folder / "changes.json")
     graph, of_graph = _graph(folder / "graph.csv")
@@ -150,6 +152,12 @@ def read_stream(folder: Path) -> Stream:
         logs=logs,
         problems=(*problems, *of_changes, *of_graph, *of_logs),
     )
+
+
+@lru_cache(maxsize=4)
+def _history(path: Path, _written: int) -> tuple[Frame, tuple[str, ...]]:
+    """Histories are long, and streams share them."""
+    return read_frame(path)
 
 
 def read_frame(path: Path) -> tuple[Frame, tuple[str, ...]]:

@@ -8,8 +8,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from incident.cause import Change, ChangeVerdict, Guilt
+from incident.cause import Change, ChangeVerdict, Guilt, Suspect
 from incident.model import Fact, Moment, Ratio
+
+SUSPECTED = 0.75
+"""Share of the first suspect's score from which on a service's change is a suspect too."""
+LEAST = 0.1
+"""Score below which a service shows nothing: two metrics that are off by less than one spread."""
 
 
 class Standing(StrEnum):
@@ -70,6 +75,30 @@ def accuse(
         return Place(standing=Standing.UNSEEN, words=f"made to {of}, whose metrics were not looked at")
 
     return judge(changes, onset, place, window, slack)
+
+
+def place_among(service: str, suspects: Sequence[Suspect], moved: Sequence[str], *, seen: bool) -> Place:
+    """How `service` stands among `suspects`, the most suspected first.
+
+    Args:
+        service: the one that a change was made to.
+        suspects: of the whole trouble.
+        moved: the metrics of the service that moved, the most telling first.
+        seen: whether there are metrics of the service at all.
+    """
+    if not seen:
+        return Place(standing=Standing.UNSEEN, words=f"there are no metrics of {service} to tell")
+    shows = f": {', '.join(moved[:3])} moved" if moved else ""
+    for rank, suspect in enumerate(suspects, 1):
+        share = suspect.score / suspects[0].score
+        if suspect.service == service and suspect.score >= LEAST and share >= SUSPECTED:
+            words = f"{service} is suspect number {rank}{shows}"
+            return Place(standing=Standing.SUSPECTED, words=words, suspicion=share, clear=bool(moved))
+    if moved and suspects:
+        return Place(
+            standing=Standing.DISTURBED, words=f"{suspects[0].service} explains it better than {service}{shows}"
+        )
+    return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
 
 
 def judge(

@@ -48,6 +48,11 @@ class Baseline:
         """How many columns it can judge."""
         return int(np.isfinite(self.sign).sum())
 
+    def usual(self, time: float) -> tuple[Array, Array]:
+        """The usual values at `time`, unix seconds, and how far from them extreme begins; each of shape (m,)."""
+        usual = np.broadcast_to(self.expectation.usual(np.array([time])), (1, len(self.columns)))[0]
+        return usual, self.limit * self.expectation.spread
+
     def deviations(self, times: Array, values: Array) -> Array:
         """How bad `values`, shape (n, m), are at `times`, (n,): deviations from usual, NaN where that is not known.
 
@@ -151,11 +156,10 @@ def _replay(baseline: Baseline, times: Array, values: Array, sensitivity: Sensit
     deviations = baseline.deviations(times, values)
     within, needed = sensitivity.rows_within, sensitivity.rows_needed
     recent = Recent(sensitivity.recent.total_seconds(), within)
-    beyond = (deviations > baseline.limit).any(axis=1)
+    beyond = np.flatnonzero((deviations > baseline.limit).any(axis=1))
     worst = np.zeros(deviations.shape[1])
     for end in range(1, len(times) + 1):
         recent.add(times[end - 1], deviations[end - 1])
-        window = slice(max(0, end - within), end)
-        if end >= within and beyond[window].any():
-            worst = np.maximum(worst, lasting(news(deviations[window], recent.reference()), needed))
+        if end >= within and ((beyond >= end - within) & (beyond < end)).any():
+            worst = np.maximum(worst, lasting(news(deviations[end - within : end], recent.reference()), needed))
     return worst

@@ -5,7 +5,7 @@ The analyst is shown it, and the gate rests on it: what a model names is rolled 
 
 from datetime import timedelta
 
-from incident.accusation import Place, Standing, judge
+from incident.accusation import Place, Standing, judge, place_among
 from incident.anomalies import Assessment
 from incident.cause import Cause, Change, ChangeKind, Guilt
 from incident.evidence import Evidence
@@ -47,32 +47,25 @@ class _Standings:
 
     def __init__(self, evidence: Evidence, assessment: Assessment) -> None:
         self._service = evidence.service
-        self._suspects = {each.service: each for each in evidence.background.suspects} if evidence.background else {}
-        self._first = next(iter(self._suspects.values()), None)
+        self._suspects = evidence.background.suspects if evidence.background else ()
+        self._seen = evidence.background.seen if evidence.background else ()
         self._moved = any(each.measured for each in assessment.anomalies)
         self._normal = any(evidence.metrics.value(each.metric) is not None for each in evidence.normals)
 
     def of(self, service: str) -> Place:
         """How `service` stands."""
-        if service == self._service:
-            return self._own()
-        if service not in self._suspects:
-            return Place(standing=Standing.UNSEEN, words=f"made to {service}, which is not known to have moved")
-        if self._first and self._first.service == service:
-            return Place(standing=Standing.SUSPECTED, words=f"{service} moved first and most")
-        return Place(standing=Standing.DISTURBED, words=self._elsewhere(service))
-
-    def _own(self) -> Place:
+        if service != self._service:
+            return place_among(service, self._suspects, self._telling(service), seen=service in self._seen)
         if not self._moved:
             # Without a history only the limits are silent, and what alerts may be a thing that is not measured here.
             standing = Standing.CALM if self._normal else Standing.UNSEEN
-            return Place(standing=standing, words=f"nothing that is measured of {self._service} is unusual")
-        if self._first and self._first.service != self._service:
-            return Place(standing=Standing.DISTURBED, words=self._elsewhere(self._service))
-        return Place(standing=Standing.SUSPECTED, words=f"{self._service} itself left what is usual")
+            return Place(standing=standing, words=f"nothing that is measured of {service} is unusual")
+        if any(each.service != service for each in self._suspects):
+            return place_among(service, self._suspects, self._telling(service) or ("it",), seen=True)
+        return Place(standing=Standing.SUSPECTED, words=f"{service} itself left what is usual")
 
-    def _elsewhere(self, service: str) -> str:
-        return f"{service} moved, and {self._first.service if self._first else 'another one'} did before it or more"
+    def _telling(self, service: str) -> tuple[str, ...]:
+        return next((each.moved for each in self._suspects if each.service == service), ())
 
 
 def guilt_of_live(cause: Cause, evidence: Evidence) -> tuple[Guilt, str]:

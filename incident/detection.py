@@ -1,7 +1,7 @@
 """When an incident begins and when it is quiet again: rows judged one by one, in the order of their time."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -85,28 +85,34 @@ class Detector:
         self._last: deque[tuple[float, Array, Array]] = deque(maxlen=max(self.sensitivity.rows_within, _LOOK_BACK))
         self._episode: _Episode | None = None
 
-    def look(self, time: float, row: Array) -> Sighting:
-        """What the row of m values at `time`, unix seconds, means; each must be later than the one before."""
-        deviations = self.baseline.deviations(np.array([time]), row[None, :])[0]
-        over = self._over(row)
-        self._last.append((time, deviations, over))
-        if self._episode is not None:
-            return self._follow(self._episode, time, deviations)
-        self._recent.add(time, deviations)
-        if not (np.fmax(deviations / self.baseline.limit, over) >= 1).any():
-            return Sighting(time, State.QUIET)
+    def look(self, times: Array, rows: Array) -> Iterator[Sighting]:
+        """What each of the next rows, shape (n, m), means, at `times`, (n,), unix seconds, each later than the last.
+
+        Nothing said of a row depends on a later one: rows may come one by one, or all at once and faster.
+        """
+        deviations, over = self.baseline.deviations(times, rows), self._over(rows)
+        near = np.fmax.reduce(np.fmax(deviations / self.baseline.limit, over), axis=1, initial=-np.inf)
+        for place, time in enumerate(times.tolist()):
+            self._last.append((time, deviations[place], over[place]))
+            if self._episode is not None:
+                yield self._follow(self._episode, time, deviations[place])
+                continue
+            self._recent.add(time, deviations[place])
+            yield self._judge(time, deviations[place]) if near[place] >= 1 else Sighting(time, State.QUIET)
+
+    def _over(self, rows: Array) -> Array:
+        """1 where a value is beyond a fixed limit, 0 where it is not, NaN where there is none."""
+        if not self.limits:
+            return np.broadcast_to(self._bounds, rows.shape)
+        beyond = self._badness * rows >= self._badness * self._bounds
+        return np.where(np.isnan(self._bounds), np.nan, beyond.astype(np.float64))
+
+    def _judge(self, time: float, deviations: Array) -> Sighting:
         reference = self._recent.reference()
         extreme = self._extreme(reference)
         if not (extreme >= 1).any():
             return Sighting(time, State.QUIET)
         return self._open(time, extreme, deviations, reference)
-
-    def _over(self, row: Array) -> Array:
-        """1 where the row is beyond a fixed limit, 0 where it is not, NaN where there is none."""
-        if not self.limits:
-            return self._bounds
-        beyond = self._badness * row >= self._badness * self._bounds
-        return np.where(np.isnan(self._bounds), np.nan, beyond.astype(np.float64))
 
     def _extreme(self, reference: Array | None) -> Array:
         """Shape (m,): how extreme what lasts is, 1 opens; 0 where too few rows are known."""

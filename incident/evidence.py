@@ -271,6 +271,7 @@ class Background(SourceReport):
     suspects: tuple[Suspect, ...] = Field(
         default=(), description="the service and those around it, the most suspected first; empty: nothing moved"
     )
+    seen: tuple[str, ...] = Field(default=(), description="the services around it whose metrics are known")
     changes: tuple[Change, ...] = Field(default=(), description="what was deployed to the services around it")
 
     def normal(self, metric: Metric) -> Normal | None:
@@ -296,6 +297,13 @@ class Evidence(Fact):
     def normals(self) -> tuple[Normal, ...]:
         """What is known to be normal."""
         return self.background.normals if self.background else ()
+
+    def with_normals(self, normals: tuple[Normal, ...]) -> "Evidence":
+        """This evidence, judged by what is known to be normal; without any, it is as it was."""
+        if not normals:
+            return self
+        known = Background(source="history", state=SourceState.OK, normals=normals)
+        return self.model_copy(update={"background": known})
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -51,14 +51,16 @@ class Expectation:
     load: Array
     """Shape (2, m): the median and the most of that traffic."""
 
+    def usual(self, times: Array) -> Array:
+        """The usual values under the usual load at `times`, (n,), unix seconds: shape (n, m), or (m,) for all times."""
+        return self.centre if self.season is None else self.centre + self.season[_hours(times)]
+
     def distances(self, times: Array, values: Array) -> Array:
         """How far `values`, shape (n, m), are from usual, in spreads; NaN: not known. `times`: (n,), unix seconds.
 
         More load excuses what it usually brings, less load accuses nobody.
         """
-        beyond = values - self.centre
-        if self.season is not None:
-            beyond = beyond - self.season[_hours(times)]
+        beyond = values - self.usual(times)
         loaded = np.flatnonzero(self.slope)
         if len(loaded):
             usual, most = self.load[:, loaded]

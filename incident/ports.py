@@ -3,12 +3,13 @@
 Every method raises `TransientError` where another try may help and `PermanentError` where it cannot.
 """
 
-from datetime import datetime
+from collections.abc import Awaitable
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from incident.analysis import Analysis, Case
 from incident.budget import BudgetLimits, ModelCall
-from incident.evidence import AlertsReport, DeploymentsReport, LogsReport, MetricsReport
+from incident.evidence import AlertsReport, DeploymentsReport, Evidence, LogsReport, MetricsReport, Normal
 from incident.history import History
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RollbackOrder, RollbackRun, RunState, Stop
 from incident.messages import Change, ChatMessage, Page
@@ -131,6 +132,28 @@ class Surroundings(Protocol):
 
     def calls(self, environment: str, service: str) -> tuple[tuple[str, str], ...]:
         """(caller, callee): what the service needs, directly or not, and who needs it directly.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        ...
+
+
+class Historian(Protocol):
+    """Tells what is normal of a service by its history, and what is around it."""
+
+    async def completed(
+        self, looking: Awaitable[Evidence], environment: str, service: str, limit: timedelta
+    ) -> Evidence:
+        """The evidence that `looking` gives, with its background, which is read meanwhile.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        ...
+
+    async def normals(self, environment: str, service: str, limit: timedelta) -> tuple[Normal, ...]:
+        """What is normal of the service, as it was known lately; none: that is not known.
 
         Raises:
             UnknownServiceError: the registry has no such service.

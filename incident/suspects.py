@@ -1,24 +1,18 @@
 """The cause of a trouble as far as its metrics tell: suspects in order, and the verdict on every change."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from incident.accusation import Place, Standing, judge
+from incident.accusation import judge, place_among
 from incident.cause import Cause, Change, Suspect
 from incident.couplings import couplings, mirror
 from incident.movements import Movements, movements
 from incident.series import Column, Frame
 from incident.signs import is_shared, signs, telling
 from incident.suspicion import suspicion
-
-SUSPECTED = 0.75
-"""Share of the first suspect's score from which on a service's change is a suspect too."""
-
-LEAST = 0.1
-"""Score below which a service shows nothing: two metrics that are off by less than one spread."""
 
 MOST = 10
 """Suspects that are named."""
@@ -65,7 +59,9 @@ def find_cause(scene: Scene) -> Cause:
         changes=judge(
             scene.changes,
             _moment(scene.onset),
-            lambda service: _place(service, suspects, seen, telling(scene.recent.columns, moved, service)),
+            lambda service: place_among(
+                service, suspects, telling(scene.recent.columns, moved, service), seen=service in seen
+            ),
             timedelta(seconds=scene.window),
             timedelta(seconds=scene.interval),
         ),
@@ -96,23 +92,6 @@ def _suspect(service: str, score: float, columns: Sequence[Column], moved: Movem
         moved=telling(columns, moved, service),
         since=_moment(min(firsts)) if firsts else None,
     )
-
-
-def _place(service: str, suspects: Sequence[Suspect], seen: Collection[str], moved: Sequence[str]) -> Place:
-    """How the service of a change stands among the suspects."""
-    if service not in seen:
-        return Place(standing=Standing.UNSEEN, words=f"there are no metrics of {service} to tell")
-    shows = f": {', '.join(moved[:3])} moved" if moved else ""
-    for rank, suspect in enumerate(suspects, 1):
-        share = suspect.score / suspects[0].score
-        if suspect.service == service and suspect.score >= LEAST and share >= SUSPECTED:
-            words = f"{service} is suspect number {rank}{shows}"
-            return Place(standing=Standing.SUSPECTED, words=words, suspicion=share, clear=bool(moved))
-    if moved and suspects:
-        return Place(
-            standing=Standing.DISTURBED, words=f"{suspects[0].service} explains it better than {service}{shows}"
-        )
-    return Place(standing=Standing.CALM, words=f"{service} shows nothing unusual")
 
 
 def _moment(seconds: float) -> datetime:

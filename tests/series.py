@@ -1,8 +1,10 @@
 """Made-up series: healthy numbers of a small system, seeded, and faults put into them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from incident.series import Array, Column, Frame, Quantity
 
@@ -28,12 +30,17 @@ def healthy(rows: int, *, seed: int = 1, interval: float = 60.0, start: float = 
             100 + noise.normal(0, 2, rows),
         ]
     )
-    return Frame(start + interval * np.arange(rows), COLUMNS, values)
+    return frame(start + interval * np.arange(rows), COLUMNS, values)
 
 
-def changed(frame: Frame, since: int, until: int, into: Mapping[Column, float | Array]) -> Frame:
-    """`frame` with other values in the rows from `since` to before `until`."""
-    values = frame.values.copy()
+def frame(times: NDArray[Any], columns: tuple[Column, ...], values: NDArray[Any]) -> Frame:
+    """A frame of whatever numbers."""
+    return Frame(np.asarray(times, dtype=np.float64), columns, np.asarray(values, dtype=np.float64))
+
+
+def changed(before: Frame, since: int, until: int, into: Mapping[Column, float | Array]) -> Frame:
+    """`before` with other values in the rows from `since` to before `until`."""
+    values = before.values.copy()
     for column, value in into.items():
-        values[since:until, frame.columns.index(column)] = value
-    return Frame(frame.times, frame.columns, values)
+        values[since:until, before.columns.index(column)] = value
+    return Frame(before.times, before.columns, values)

@@ -12,6 +12,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.analyze import Analyze
+from activities.background import MetricHistorian
 from activities.detect import Detect
 from activities.interceptor import ActivityGuard
 from activities.memory import Memory
@@ -63,11 +64,17 @@ class Ports:
     pager: ports.Pager
     store: ports.SnapshotStore
     ledger: ports.Ledger
+    surroundings: ports.Surroundings | None = None
+    """Without, nothing is known of how a service was before."""
     stopped: str = ""
     """The setting that keeps this worker from acting; empty: it may."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     closing: Sequence[Callable[[], Awaitable[None]]] = ()
     """What ends the connections that the adapters hold by themselves."""
+
+    def historian(self) -> ports.Historian | None:
+        """What tells how a service was before, if anything does."""
+        return MetricHistorian(self.services, self.surroundings, self.clock) if self.surroundings else None
 
     async def close(self) -> None:
         """Ends every connection; the client that was handed in stays open."""
@@ -79,8 +86,10 @@ def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.Asy
     """The adapters that the settings choose; the console stands in for a chat and a pager without an account."""
     store, chat = SqlStore(settings.store), _chat(settings, client)
     rules = RulesAnalyst()
+    services = ConfiguredServices(registry, client, settings.github, settings.prometheus, settings.credentials)
     return Ports(
-        services=ConfiguredServices(registry, client, settings.github, settings.prometheus, settings.credentials),
+        services=services,
+        surroundings=services,
         analyst=_analyst(settings, rules, store),
         rules=rules,
         chat=chat,
@@ -124,7 +133,7 @@ def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
     memory = Memory(world.ledger, world.stopped)
     analyze = Analyze(world.analyst, world.rules, memory, world.clock)
     remediate = Remediate(world.services, observer, memory, world.clock)
-    detect = Detect(observer)
+    detect = Detect(observer, world.historian())
     notify = Notify(world.chat, world.pager)
     return (
         detect.collect,
@@ -146,7 +155,8 @@ def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
 
 def build_checks(world: Ports, at_once: int) -> Sequence[Callable[..., Any]]:
     """The checks of watched services, of which that many are made at once."""
-    return (Watch(Observer(world.services, world.clock), at_once).stretch,)
+    observer = Observer(world.services, world.clock)
+    return (Watch(observer, at_once, historian=world.historian()).stretch,)
 
 
 def build_worker(

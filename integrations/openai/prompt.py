@@ -12,6 +12,8 @@ from typing import Any
 
 from incident.analysis import Case
 from incident.anomalies import Assessment
+from incident.cause import Cause
+from incident.causes import cause_of
 from incident.evidence import AlertState, Deployment, LogsReport, SourceReport
 from incident.model import Fact
 from incident.redaction import redact
@@ -20,12 +22,15 @@ from integrations.openai.schema import MAX_CHOICE_LENGTH, MAX_CHOICES
 MAX_SOURCE = {
     "anomalies": 6_000,
     "metrics": 4_000,
+    "normals": 2_000,
+    "suspects": 2_000,
+    "changes": 4_000,
     "deployments": 10_000,
     "alerts": 6_000,
     "templates": 8_000,
     "logs": 8_000,
 }
-"""Bytes of JSON for each source: 42 kB in all, some 12,000 tokens. A flood in one source leaves the others room."""
+"""Bytes of JSON for each source: 50 kB in all, some 14,000 tokens. A flood in one source leaves the others room."""
 MAX_TEXT = 800
 """Bytes of one text, such as a log line: an error and the head of its stack trace."""
 MAX_ANSWER = 8_000
@@ -46,6 +51,8 @@ unknown: it is neither zero nor healthy. Ratios are 0..1, latencies in milliseco
 "omitted" counts items that were left out. A log template stands for many lines: "<*>" for what differs in them, \
 "count" for how many there were, "new" for whether none is older than the live deployment. \
 A "suppressed" alert was silenced or is spoken for by another one: it does not fire. \
+"normal" is what each metric is while the service is well, by its history; "cause" is what a program made of the \
+numbers: the suspected services, and of each change whether it is guilty, innocent or unknown, with the reasons. \
 "[REDACTED:...]" stands for a secret and "[CUT]" for the rest of a text.
 
 WHAT TO ANSWER
@@ -73,6 +80,7 @@ Propose rollback only if all of this holds:
 - the live deployment went live before "onset", and at most "deployment_explains_onset_within_seconds" before it;
 - the target is a rollback candidate that was live before it, served in good health (once_healthy is true) and was \
 never rolled back from itself;
+- "cause" finds the live deployment guilty;
 - nothing speaks for another cause, such as load, a dependency, the platform or a change of data.
 That none of the deployments is to blame is a full answer, and often the right one: a deployment that came long \
 before the onset, or after it, explains nothing. Then rollback_to is null, and action is escalate for P0 and P1, \
@@ -80,7 +88,7 @@ monitor for P2 and P3. Escalate too if a deployment is to blame and no target is
 """
 
 _OPEN, _CLOSE = "<evidence>", "</evidence>"
-_CITABLE = re.compile(rf"(?:metric|log|alert|deployment):[A-Za-z0-9._:/@-]{{1,{MAX_CHOICE_LENGTH - 11}}}")
+_CITABLE = re.compile(rf"(?:metric|normal|log|alert|deployment):[A-Za-z0-9._:/@-]{{1,{MAX_CHOICE_LENGTH - 11}}}")
 """The ids that may be cited. They stand in the schema, outside the block, so that no sentence may pass for one."""
 
 
@@ -105,7 +113,8 @@ def brief(case: Case) -> Briefing:
     logs = _fit("logs", evidence.logs.lines[::-1], 0 if evidence.logs.templates else MAX_SOURCE["templates"])
     numbers = {item["deployment_id"] for item in deployments.items}
     candidates = tuple(number for number in case.candidates if number in numbers)[:MAX_CHOICES]
-    shown = (*metrics.items, *deployments.items, *alerts.items, *templates.items, *logs.items)
+    normals = _fit("normals", evidence.normals)
+    shown = (*metrics.items, *normals.items, *deployments.items, *alerts.items, *templates.items, *logs.items)
     data = {
         "service": _plain(evidence.service),
         "environment": _plain(evidence.environment),
@@ -118,7 +127,9 @@ def brief(case: Case) -> Briefing:
             "health": evidence.metrics.health,
             "live_deployment_id": evidence.metrics.deployment_id,
             "readings": metrics.items,
+            "normal": normals.items,
         },
+        "cause": _cause(cause_of(evidence, case.assessment, case.explains_within)),
         "deployments": _answer_of(evidence.deployments)
         | {"omitted": deployments.omitted, "newest_first": deployments.items},
         "alerts": _answer_of(evidence.alerts)
@@ -195,6 +206,30 @@ def _assessment(assessment: Assessment) -> dict[str, Any]:
     # An anomaly is no evidence: its id may not be cited, so it is not shown.
     anomalies = [{key: value for key, value in item.items() if key != "id"} for item in fitted.items]
     return {"severity": assessment.severity, "omitted": fitted.omitted, "anomalies": anomalies}
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    changes = [
+        {"id": each.change.id, "service": each.change.service, "is": each.guilt, "reasons": each.reasons}
+        for each in cause.changes
+    ]
+    suspects = [{"service": each.service, "moved": each.moved} for each in cause.suspects]
+    return {"suspects": _short("suspects", suspects), "changes": _short("changes", changes)}
+
+
+def _short(source: str, items: Sequence[dict[str, Any]]) -> list[Any]:
+    """The first of `items` that fit the source's cap."""
+    kept, left = [], MAX_SOURCE[source]
+    for item in map(_safe_item, items):
+        left -= len(_dump(item).encode())
+        if left < 0:
+            break
+        kept.append(item)
+    return kept
+
+
+def _safe_item(item: dict[str, Any]) -> dict[str, Any]:
+    return {key: _safe(list(value) if isinstance(value, tuple) else value) for key, value in item.items()}
 
 
 def _answer_of(report: SourceReport) -> dict[str, Any]:

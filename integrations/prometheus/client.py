@@ -18,6 +18,7 @@ from integrations.prometheus.settings import PrometheusSettings
 _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _UNPROCESSABLE = 400, 401, 403, 404, 422
 _TIMEOUT, _TOO_MANY = 408, 429
 _REDIRECTS = range(300, 400)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND, _FINEST = timedelta(seconds=1), timedelta(minutes=1)
 _MOST_POINTS = 5_000
 """Of one series in one answer; Prometheus itself refuses more than 11,000 (web/api/v1/api.go)."""
@@ -67,9 +68,10 @@ class Prometheus:
         return self._clock() - self._settings.lag
 
     def asked_range(self) -> Span:
-        """The history to ask for, behind now as `asked_time` is."""
-        until, kept = self.asked_time(), self._settings.history
+        """The history to ask for, behind now as `asked_time` is: the same times for whoever asks within one step."""
+        kept = self._settings.history
         step = max(_FINEST, timedelta(seconds=math.ceil(kept / _MOST_POINTS / _SECOND)))
+        until = _EPOCH + step * ((self.asked_time() - _EPOCH) // step)
         return Span(until - step * (kept // step), until, step)
 
     async def instant(self, url: str, query: str, at: datetime) -> Answer:

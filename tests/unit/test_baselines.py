@@ -8,7 +8,7 @@ import pytest
 from incident.baselines import Baseline, interval_of, learn_baseline
 from incident.sensitivity import Sensitivity
 from incident.series import Column, Frame, Quantity
-from tests.series import COLUMNS, CPU, ENTRY, ERRORS, LATENCY, START, TRAFFIC, changed, healthy
+from tests.series import COLUMNS, CPU, ENTRY, ERRORS, LATENCY, START, TRAFFIC, changed, frame, healthy
 
 SENSITIVITY = Sensitivity()
 HOUR = 3600.0
@@ -29,8 +29,8 @@ def limit(baseline: Baseline, column: Column) -> float:
 
 
 def one(values: list[float], quantity: Quantity = Quantity.LATENCY, metric: str = "p99_s") -> Frame:
-    times = START + 60 * np.arange(len(values))
-    return Frame(times, (Column("web", metric, quantity),), np.array(values)[:, None])
+    times = START + 60.0 * np.arange(len(values))
+    return frame(times, (Column("web", metric, quantity),), np.array(values)[:, None])
 
 
 def test_only_the_bad_direction_counts() -> None:
@@ -98,7 +98,7 @@ def test_a_spell_that_the_rest_of_the_history_did_not_show_widens_the_limit() ->
 def test_a_metric_that_is_wild_on_other_services_is_trusted_on_none() -> None:
     noise = np.random.default_rng(3)
     names = tuple(Column(f"s{place}", "client_p99_s", Quantity.LATENCY) for place in range(20))
-    calm = Frame(START + 60 * np.arange(480), names, 0.1 * noise.lognormal(0, 0.1, (480, 20)))
+    calm = frame(START + 60 * np.arange(480), names, 0.1 * noise.lognormal(0, 0.1, (480, 20)))
     wild = calm
     for place in range(1, 6):
         wild = changed(wild, 80 * place, 80 * place + 3, {names[place]: 50.0})
@@ -135,7 +135,7 @@ def weeks(count: float) -> Frame:
     times = START + 900 * np.arange(int(count * 7 * 96))
     busy = (times // 3600 % 24 >= 9) & (times // 3600 % 24 < 17)
     noise = np.random.default_rng(2).lognormal(0, 0.05, len(times))
-    return Frame(times, (LATENCY,), (np.where(busy, 1.0, 0.1) * noise)[:, None])
+    return frame(times, (LATENCY,), (np.where(busy, 1.0, 0.1) * noise)[:, None])
 
 
 def test_two_weeks_show_the_hours_of_the_week() -> None:
@@ -154,7 +154,7 @@ def test_less_than_two_weeks_show_no_hours() -> None:
 def test_the_interval_is_that_of_most_rows() -> None:
     times = np.concatenate([START + 60 * np.arange(50), START + 90_000 + 60 * np.arange(50)])
 
-    assert interval_of(Frame(times, (), np.empty((100, 0)))) == 60
+    assert interval_of(frame(times, (), np.empty((100, 0)))) == 60
 
 
 def test_how_often_is_put_up_with_widens_the_limits() -> None:

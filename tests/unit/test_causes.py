@@ -6,7 +6,7 @@ import pytest
 from incident.anomalies import assess
 from incident.cause import Cause, Change, ChangeKind, Guilt, Suspect
 from incident.causes import cause_of, guilt_of_live
-from incident.evidence import Evidence, Metric, SourceState
+from incident.evidence import Background, Evidence, Metric, SourceState
 from incident.policy import Policy
 from tests.builders import (
     NOW,
@@ -30,7 +30,13 @@ def found(seen: Evidence) -> Cause:
 
 
 def suspects(*services: str) -> Sequence[Suspect]:
-    return [Suspect(service=each, score=10.0 - place) for place, each in enumerate(services)]
+    return [
+        Suspect(service=each, score=10.0 / 10**place, moved=("error_ratio",)) for place, each in enumerate(services)
+    ]
+
+
+def around_it(*services: str, changes: Sequence[Change] = ()) -> Background:
+    return background(suspects=suspects(*services), onset=ONSET, seen=("database",), changes=changes)
 
 
 def around(service: str, minutes_before: float) -> Change:
@@ -49,24 +55,20 @@ def test_the_live_deployment_is_guilty_where_time_place_and_what_moved_speak_for
 
 
 def test_a_deployment_is_innocent_where_another_service_moved_first() -> None:
-    seen = degraded_evidence(background=background(suspects=suspects("database", SERVICE), onset=ONSET))
+    seen = degraded_evidence(background=around_it("database", SERVICE))
     assert guilt(seen) is Guilt.INNOCENT
     assert "database" in guilt_of_live(found(seen), seen)[1]
 
 
 def test_a_change_next_door_explains_it_where_that_service_moved_first() -> None:
-    seen = degraded_evidence(
-        background=background(suspects=suspects("database", SERVICE), onset=ONSET, changes=(around("database", 1),))
-    )
+    seen = degraded_evidence(background=around_it("database", SERVICE, changes=(around("database", 1),)))
     cause = found(seen)
     assert cause.guilty == around("database", 1)
     assert guilt_of_live(cause, seen)[1].endswith("change:database of database explains it")
 
 
 def test_a_change_next_door_is_innocent_where_the_service_itself_moved_first() -> None:
-    seen = degraded_evidence(
-        background=background(suspects=suspects(SERVICE, "database"), onset=ONSET, changes=(around("database", 1),))
-    )
+    seen = degraded_evidence(background=around_it(SERVICE, "database", changes=(around("database", 1),)))
     cause = found(seen)
     assert cause.guilty
     assert cause.guilty.service == SERVICE

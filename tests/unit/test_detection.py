@@ -9,7 +9,7 @@ from incident.baselines import Baseline, learn_baseline
 from incident.detection import Detector, Sighting, State
 from incident.sensitivity import Sensitivity
 from incident.series import Column, Frame
-from incident.units import UnitChange, Units
+from incident.units import Units
 from tests.series import COLUMNS, CPU, ENTRY, ERRORS, LATENCY, MEDIAN_LATENCY, TRAFFIC, changed, healthy
 
 SENSITIVITY = Sensitivity()
@@ -21,7 +21,15 @@ def watch(
     frame: Frame, baseline: Baseline = KNOWN, *, limits: Mapping[Column, float] | None = None, interval: float = 60
 ) -> list[Sighting]:
     detector = Detector(baseline, interval, SENSITIVITY, ENTRY, limits or {})
-    return [detector.look(float(time), row) for time, row in zip(frame.times, frame.values, strict=True)]
+    return list(detector.look(frame.times, frame.values))
+
+
+def test_rows_one_by_one_mean_what_they_mean_at_once() -> None:
+    frame, detector = stream({ERRORS: 0.4, LATENCY: 3.0}), Detector(KNOWN, 60, SENSITIVITY, ENTRY)
+
+    seen = [detector.look(frame.times[[place]], frame.values[[place]]) for place in range(len(frame))]
+
+    assert [each for (each,) in seen] == watch(frame)
 
 
 def places(sightings: list[Sighting], state: State) -> list[int]:
@@ -121,28 +129,26 @@ def test_rows_of_nothing_but_gaps_open_nothing() -> None:
 
 @pytest.mark.parametrize("factor", [1000.0, 0.001])
 def test_latencies_in_another_unit_are_brought_back_and_told_once(factor: float) -> None:
-    frame, units = healthy(60, seed=4), Units(KNOWN)
+    frame, units = healthy(60, seed=4), Units(healthy(480))
     values = frame.values.copy()
     latencies = [COLUMNS.index(LATENCY), COLUMNS.index(MEDIAN_LATENCY)]
     values[20:40, latencies] *= factor
 
-    restored, told = zip(*(units.restore(row) for row in values), strict=True)
+    restored, told = units.restore(values)
 
-    np.testing.assert_allclose(np.array(restored), frame.values)
-    assert [(place, each) for place, changes in enumerate(told) for each in changes] == [
-        (20, UnitChange("web", pytest.approx(1 / factor))),
-        (40, UnitChange("web", 1.0)),
-    ]
+    np.testing.assert_allclose(restored, frame.values)
+    said = [(place, each.service, each.factor) for place, each in told]
+    assert said == [(20, "web", pytest.approx(1 / factor)), (40, "web", 1.0)]
 
 
 def test_a_fault_that_lifts_one_quantile_a_thousandfold_is_no_change_of_units() -> None:
-    row = healthy(1).values[0]
-    row[COLUMNS.index(LATENCY)] *= 1000
+    rows = healthy(1).values
+    rows[0, COLUMNS.index(LATENCY)] *= 1000
 
-    restored, told = Units(KNOWN).restore(row)
+    restored, told = Units(healthy(480)).restore(rows)
 
     assert not told
-    np.testing.assert_array_equal(restored, row)
+    np.testing.assert_array_equal(restored, rows)
 
 
 def test_traffic_alone_opens_nothing() -> None:

@@ -1,0 +1,152 @@
+"""The background of an incident: what is normal by history, and what runs and was changed around the service.
+
+No workflow imports this module: it works on arrays.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from incident.cause import Change, ChangeKind
+from incident.errors import IntegrationError
+from incident.evidence import Background, Evidence, Normal, SourceState
+from incident.history import History
+from incident.norms import frame_of, norms_of, with_now
+from incident.ports import Services, Surroundings
+from incident.sensitivity import Sensitivity
+
+_FRESH = timedelta(hours=1)
+"""How long what is normal is taken for known: it changes by the day."""
+_UNKNOWN = timedelta(minutes=5)
+"""How long that nothing is known is."""
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was read of a service's surroundings."""
+
+    histories: Mapping[str, History]
+    """By service; one that could not be read is not among them."""
+    problem: str
+    """Why the service's own history is not known; empty: it is."""
+    graph: tuple[tuple[str, str], ...]
+    changes: tuple[Change, ...]
+
+
+class MetricHistorian:
+    """Reads the histories of a service and of those around it, and says what they come to.
+
+    Args:
+        services: for what was deployed around a service.
+        surroundings: for the histories, and for what is around it.
+        clock: the time, aware.
+        sensitivity: how readily something is extreme.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        surroundings: Surroundings,
+        clock: Callable[[], datetime],
+        sensitivity: Sensitivity | None = None,
+    ) -> None:
+        self._services, self._surroundings, self._clock = services, surroundings, clock
+        self._sensitivity = sensitivity or Sensitivity()
+        self._known: dict[tuple[str, str], tuple[datetime, tuple[Normal, ...]]] = {}
+
+    async def completed(
+        self, looking: Awaitable[Evidence], environment: str, service: str, limit: timedelta
+    ) -> Evidence:
+        """The evidence that `looking` gives, with its background, which is read meanwhile.
+
+        Without one where what measures the service keeps no history. A history that fails or takes longer than `limit`
+        is reported as failed; one of a service around it is left out.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        evidence, read = await asyncio.gather(looking, self._read(environment, service, limit))
+        if read is None:
+            return evidence
+        return evidence.model_copy(update={"background": await asyncio.to_thread(self._background, read, evidence)})
+
+    def _background(self, read: _Read, evidence: Evidence) -> Background:
+        if read.problem:
+            return Background(source="history", state=SourceState.FAILED, problem=read.problem)
+        service, own = evidence.service, read.histories[evidence.service]
+        readings = {each.metric: each.value for each in evidence.metrics.readings}
+        frame = with_now(frame_of(read.histories), service, evidence.collected_at.timestamp(), readings)
+        norms = norms_of(service, frame, read.graph, read.changes, self._sensitivity)
+        around = {name for call in read.graph for name in call} - {service}
+        short = () if norms.normals else ("too short to tell what is normal",)
+        unseen = sorted(around - set(read.histories))
+        lacks = (f"no history of {', '.join(unseen)}",) if unseen else ()
+        return Background(
+            source=own.source,
+            state=SourceState.OK if norms.normals else SourceState.EMPTY,
+            problem="; ".join((*own.problems, *short, *lacks)),
+            since=datetime.fromtimestamp(own.times[0], UTC),
+            normals=norms.normals,
+            onset=norms.onset,
+            suspects=norms.suspects,
+            seen=tuple(sorted(around & set(read.histories))),
+            changes=read.changes,
+        )
+
+    async def _read(self, environment: str, service: str, limit: timedelta) -> _Read | None:
+        if self._surroundings.history(environment, service) is None:
+            return None
+        graph = self._surroundings.calls(environment, service)
+        around = sorted({name for call in graph for name in call} - {service})
+        names = (service, *around)
+        found, changes = await asyncio.gather(
+            asyncio.gather(*(self._history(environment, name, limit) for name in names)),
+            asyncio.gather(*(self._change(environment, name, limit) for name in around)),
+        )
+        return _Read(
+            histories={name: each for name, each in zip(names, found, strict=True) if isinstance(each, History)},
+            problem=found[0] if isinstance(found[0], str) else "",
+            graph=graph,
+            changes=tuple(each for each in changes if each),
+        )
+
+    async def normals(self, environment: str, service: str, limit: timedelta) -> tuple[Normal, ...]:
+        """What is normal of the service, as it was known within the last hour; none: that is not known.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        known = self._known.get((environment, service))
+        now = self._clock()
+        if known is None or now - known[0] > (_FRESH if known[1] else _UNKNOWN):
+            history = await self._history(environment, service, limit)
+            normals: tuple[Normal, ...] = ()
+            if isinstance(history, History):
+                frame = frame_of({service: history})
+                normals = (await asyncio.to_thread(norms_of, service, frame, (), (), self._sensitivity)).normals
+            known = self._known[environment, service] = now, normals
+        return known[1]
+
+    async def _history(self, environment: str, service: str, limit: timedelta) -> History | str:
+        """The history, or why there is none."""
+        source = self._surroundings.history(environment, service)
+        if source is None:
+            return "what measures it keeps none"
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
+                return await source.read_history()
+        except TimeoutError:
+            return f"no answer within {limit.total_seconds():g} s"
+        except IntegrationError as error:
+            return error.problem
+
+    async def _change(self, environment: str, service: str, limit: timedelta) -> Change | None:
+        try:
+            async with asyncio.timeout(limit.total_seconds()):
+                live = (await self._services.connect(environment, service).deployments.read_deployments()).live
+        except (TimeoutError, IntegrationError):
+            return None  # a change that is not known accuses nobody
+        if live is None or live.activated_at is None:
+            return None
+        return Change(id=f"{service}/{live.id}", service=service, kind=ChangeKind.DEPLOYMENT, at=live.activated_at)

@@ -1,0 +1,133 @@
+"""A service's own history → what is normal, when it left that, and who around it moved. Arrays in, plain data out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from incident.baselines import Baseline, learn_baseline
+from incident.cause import Change, Suspect
+from incident.detection import Detector, State
+from incident.evidence import Metric, Normal
+from incident.history import History
+from incident.sensitivity import Sensitivity
+from incident.series import Column, Frame, Quantity
+from incident.suspects import Scene, find_cause
+
+RECENT = 3 * 3600.0
+"""Seconds up to now that may hold the trouble itself: they teach nothing of what is normal."""
+_MINUTE = 60.0
+_COLUMNS = {
+    Metric.ERROR_RATE: ("error_ratio", Quantity.ERRORS),
+    Metric.P50_LATENCY: ("p50_latency_ms", Quantity.LATENCY),
+    Metric.P95_LATENCY: ("p95_latency_ms", Quantity.LATENCY),
+    Metric.P99_LATENCY: ("p99_latency_ms", Quantity.LATENCY),
+    Metric.REQUESTS_PER_SECOND: ("requests", Quantity.TRAFFIC),
+    Metric.CPU_USAGE: ("cpu_ratio", Quantity.CPU),
+    Metric.MEMORY_USAGE: ("memory_ratio", Quantity.MEMORY),
+    Metric.ACTIVE_CONNECTIONS: ("connections", Quantity.OTHER),
+}
+"""How the metrics are called where their units stand in their names."""
+_METRICS = {name: metric for metric, (name, _) in _COLUMNS.items()}
+
+
+@dataclass(frozen=True)
+class Norms:
+    """What the histories of a service, and of those around it, come to."""
+
+    normals: tuple[Normal, ...]
+    onset: datetime | None
+    """Since when the service is not as usual; `None`: it is, or that is not known."""
+    suspects: tuple[Suspect, ...]
+
+
+def frame_of(histories: Mapping[str, History]) -> Frame:
+    """The histories of several services as one frame, at all their times."""
+    times = np.unique(np.concatenate([np.array(each.times, dtype=np.float64) for each in histories.values()]))
+    columns = [
+        (service, metric, history)
+        for service, history in histories.items()
+        for metric in Metric
+        if metric in history.values and metric in _COLUMNS
+    ]
+    values = np.full((len(times), len(columns)), np.nan)
+    for place, (_, metric, history) in enumerate(columns):
+        rows = np.searchsorted(times, np.array(history.times, dtype=np.float64))
+        values[rows, place] = np.array(history.values[metric], dtype=np.float64)
+    named = tuple(Column(service, *_COLUMNS[metric]) for service, metric, _ in columns)
+    return Frame(times, named, values)
+
+
+def with_now(frame: Frame, service: str, at: float, readings: Mapping[Metric, float | None]) -> Frame:
+    """`frame` with one more row, of what is measured of `service` now; `at`: unix seconds.
+
+    What the frame has of that time or later gives way to it.
+    """
+    before = frame.between(-np.inf, at)
+    row = np.full((1, len(frame.columns)), np.nan)
+    for place, column in enumerate(frame.columns):
+        value = readings.get(_METRICS[column.metric]) if column.service == service else None
+        row[0, place] = np.nan if value is None else value
+    return Frame(np.append(before.times, at), frame.columns, np.concatenate([before.values, row]))
+
+
+def norms_of(
+    service: str, frame: Frame, graph: Sequence[tuple[str, str]], changes: Sequence[Change], sensitivity: Sensitivity
+) -> Norms:
+    """What is normal of `service`, and what is behind it where it is not.
+
+    Args:
+        service: whose incident it may be.
+        frame: its metrics and those of the services around it, up to now; all but the last hours counts as healthy.
+        graph: (caller, callee).
+        changes: what is known to have been changed.
+        sensitivity: how readily something is extreme.
+    """
+    if not len(frame):
+        return Norms((), None, ())
+    now = float(frame.times[-1])
+    healthy, recent = frame.between(-np.inf, now - RECENT), frame.between(now - RECENT, np.inf)
+    own = [column for column in frame.columns if column.service == service]
+    interval = float(np.median(np.diff(frame.times))) if len(frame) > 1 else _MINUTE
+    baseline = learn_baseline(healthy.only(own), service, sensitivity)
+    normals = _normals(baseline, healthy.only(own), now)
+    onset = _onset(Detector(baseline, interval, sensitivity, service), recent.only(own))
+    if onset is None:
+        return Norms(normals, None, ())
+    scene = Scene(
+        history=healthy,
+        recent=recent,
+        onset=onset,
+        entry="",
+        graph=tuple(graph),
+        changes=tuple(changes),
+        interval=interval,
+    )
+    return Norms(normals, datetime.fromtimestamp(onset, UTC), find_cause(scene).suspects)
+
+
+def _normals(baseline: Baseline, healthy: Frame, now: float) -> tuple[Normal, ...]:
+    typical, reach = baseline.usual(now)
+    samples = np.isfinite(healthy.values).sum(axis=0)
+    return tuple(
+        Normal(
+            id=f"normal:{_METRICS[column.metric]}",
+            metric=_METRICS[column.metric],
+            typical=round(float(typical[place]), 6),
+            low=round(float(typical[place] - reach[place]), 6) if baseline.sign[place] < 0 else None,
+            high=round(float(typical[place] + reach[place]), 6) if baseline.sign[place] > 0 else None,
+            samples=int(samples[place]),
+        )
+        for place, column in enumerate(baseline.columns)
+        if np.isfinite(baseline.sign[place])
+    )
+
+
+def _onset(detector: Detector, recent: Frame) -> float | None:
+    """Since when the incident that is open at the end of `recent` lasts; one row alone is the onset of itself."""
+    *_, newest = detector.look(recent.times, recent.values)
+    if newest.state in {State.OPENED, State.OPEN}:
+        return newest.onset
+    last = detector.baseline.deviations(recent.times[-1:], recent.values[-1:])
+    return float(recent.times[-1]) if (last >= detector.baseline.limit).any() else None

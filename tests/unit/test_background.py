@@ -1,0 +1,209 @@
+"""What the histories of a service, and of those around it, are made to say of an incident."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities.background import MetricHistorian
+from activities.observation import Observer
+from activities.watch import Watch, WatchInput
+from incident.anomalies import Kind, Thresholds, assess
+from incident.cause import Guilt
+from incident.causes import cause_of, guilt_of_live
+from incident.errors import TransientError
+from incident.evidence import Background, Evidence, Metric, Source, SourceState
+from incident.history import History
+from incident.watching import WatchLimits
+from tests import builders
+from tests.builders import ENVIRONMENT, NOW, SERVICE
+from tests.fakes import FakeService, FakeServices
+from tests.histories import FakeSurroundings, KeptHistory, history
+
+LIMIT = timedelta(seconds=10)
+WITHIN = timedelta(hours=2)
+BAD = {Metric.ERROR_RATE: (6.0, 0.3), Metric.P99_LATENCY: (6.0, 3000.0)}
+"""Since six minutes."""
+
+
+def deployed() -> FakeService:
+    """A service whose deployment 100 went live a day ago."""
+    return FakeService(live=100, bad=(), clock=lambda: NOW)
+
+
+class Scene:
+    """A service, what is around it, and the historian who reads of them."""
+
+    def __init__(self, answers: Mapping[str, History | Exception | None], *calls: tuple[str, str]) -> None:
+        self.kept = {name: KeptHistory(each) if each is not None else None for name, each in answers.items()}
+        self.now = NOW
+        services = FakeServices(deployed())
+        for name in answers:
+            services.add(deployed(), ENVIRONMENT, name)
+        self.historian = MetricHistorian(services, FakeSurroundings(self.kept, *calls), lambda: self.now)
+
+    async def completed(self, seen: Evidence) -> Evidence:
+        async def looking() -> Evidence:
+            return seen
+
+        return await self.historian.completed(looking(), ENVIRONMENT, SERVICE, LIMIT)
+
+    async def background(self, seen: Evidence) -> Background:
+        found = (await self.completed(seen)).background
+        assert found
+        return found
+
+
+def now(**values: float) -> Evidence:
+    """What is measured of the slow service now; `values` in percent and ms."""
+    return builders.evidence(metrics=builders.metrics({"error_rate": 0.4, "p99_latency": 640.0, **values}))
+
+
+async def test_a_slow_service_that_is_always_slow_is_well() -> None:
+    seen = await Scene({SERVICE: history(1)}).completed(now())
+    assert assess(seen, Thresholds()).healthy
+    assert not assess(now(), Thresholds()).healthy  # by the limits alone
+    assert seen.background
+    assert (seen.background.state, seen.background.onset, seen.background.suspects) == (SourceState.OK, None, ())
+    known = seen.background.normal(Metric.P99_LATENCY)
+    assert known
+    assert known.typical == pytest.approx(640, rel=0.02)
+    assert known.high is not None
+    assert 680 < known.high < 1000
+    assert known.low is None
+
+
+async def test_the_onset_is_when_the_metrics_left_what_is_normal() -> None:
+    found = await Scene({SERVICE: history(1, BAD)}).background(now(error_rate=30.0, p99_latency=3000.0))
+    assert found.onset is not None
+    assert NOW - timedelta(minutes=7) <= found.onset <= NOW - timedelta(minutes=5)
+    assert [each.service for each in found.suspects] == [SERVICE]
+
+
+async def test_what_began_this_very_minute_begins_with_the_look() -> None:
+    found = await Scene({SERVICE: history(1)}).background(now(error_rate=30.0, p99_latency=3000.0))
+    assert found.onset == NOW
+
+
+async def test_a_dependency_that_moved_more_makes_the_live_deployment_innocent() -> None:
+    scene = Scene(
+        {
+            SERVICE: history(1, {Metric.P99_LATENCY: (5.0, 900.0), Metric.ERROR_RATE: (5.0, 0.12)}),
+            "database": history(2, {Metric.P99_LATENCY: (6.0, 9000.0), Metric.CPU_USAGE: (6.0, 0.99), **BAD}),
+        },
+        (SERVICE, "database"),
+    )
+    measured = builders.metrics({"error_rate": 12.0, "p99_latency": 900.0})
+    seen = await scene.completed(builders.degraded_evidence(metrics=measured))
+    assert seen.background
+    assert seen.background.suspects[0].service == "database"
+    assert seen.background.seen == ("database",)
+    cause = cause_of(seen, assess(seen, Thresholds()), WITHIN)
+    assert guilt_of_live(cause, seen)[0] is Guilt.INNOCENT
+
+
+async def test_the_service_itself_is_first_where_nothing_around_it_moved() -> None:
+    scene = Scene({SERVICE: history(1, BAD), "database": history(2)}, (SERVICE, "database"))
+    seen = await scene.completed(
+        builders.degraded_evidence(metrics=builders.metrics({"error_rate": 30.0, "p99_latency": 3000.0}))
+    )
+    cause = cause_of(seen, assess(seen, Thresholds()), WITHIN)
+    assert cause.suspects[0].service == SERVICE
+    assert guilt_of_live(cause, seen)[0] is Guilt.GUILTY
+
+
+async def test_the_newest_deployment_of_a_service_around_is_known_as_a_change() -> None:
+    scene = Scene({SERVICE: history(1), "database": history(2)}, (SERVICE, "database"))
+    found = await scene.background(now())
+    assert [(each.id, each.service, each.at) for each in found.changes] == [
+        ("database/deployment:100", "database", NOW - timedelta(days=1))
+    ]
+
+
+async def test_without_a_history_the_evidence_is_what_it_was() -> None:
+    assert await Scene({SERVICE: None}).completed(now()) == now()
+
+
+async def test_a_history_that_cannot_be_read_is_missing_and_the_limits_judge() -> None:
+    seen = await Scene({SERVICE: TransientError("prometheus", "answered HTTP 503")}).completed(now())
+    assert seen.missing == ("history: answered HTTP 503",)
+    assert assess(seen, Thresholds()) == assess(now(), Thresholds())
+
+
+async def test_a_history_that_is_too_short_tells_nothing_and_says_so() -> None:
+    found = await Scene({SERVICE: history(1, minutes=190)}).background(now())
+    assert (found.state, found.normals) == (SourceState.EMPTY, ())
+    assert found.problem == "too short to tell what is normal"
+
+
+async def test_a_service_around_without_a_history_is_named() -> None:
+    scene = Scene({SERVICE: history(1), "cache": None}, (SERVICE, "cache"))
+    assert (await scene.background(now())).problem == "no history of cache"
+
+
+async def test_a_history_that_takes_too_long_is_missing() -> None:
+    class Never(KeptHistory):
+        async def read_history(self) -> History:
+            await asyncio.Event().wait()
+            return history(1)
+
+    scene = Scene({SERVICE: history(1)})
+    scene.kept[SERVICE] = Never(history(1))
+    historian = MetricHistorian(FakeServices(deployed()), FakeSurroundings(scene.kept), lambda: NOW)
+
+    async def looking() -> Evidence:
+        return now()
+
+    seen = await historian.completed(looking(), ENVIRONMENT, SERVICE, timedelta(milliseconds=10))
+    assert seen.missing == ("history: no answer within 0.01 s",)
+
+
+async def test_what_is_normal_is_read_once_an_hour() -> None:
+    scene = Scene({SERVICE: history(1)})
+    kept = scene.kept[SERVICE]
+    assert kept
+    for minutes, read in ((0, 1), (59, 1), (61, 2)):
+        scene.now = NOW + timedelta(minutes=minutes)
+        assert {each.metric for each in await scene.historian.normals(ENVIRONMENT, SERVICE, LIMIT)} == {
+            Metric.ERROR_RATE,
+            Metric.P99_LATENCY,
+            Metric.CPU_USAGE,
+        }
+        assert kept.read == read
+
+
+async def test_where_nothing_is_known_it_is_asked_again_soon() -> None:
+    scene = Scene({SERVICE: TransientError("prometheus", "away")})
+    kept = scene.kept[SERVICE]
+    assert kept
+    for minutes, read in ((0, 1), (4, 1), (6, 2)):
+        scene.now = NOW + timedelta(minutes=minutes)
+        assert await scene.historian.normals(ENVIRONMENT, SERVICE, LIMIT) == ()
+        assert kept.read == read
+
+
+async def test_a_judgement_by_history_names_what_is_normal() -> None:
+    seen = await Scene({SERVICE: history(1, BAD)}).completed(now(error_rate=30.0, p99_latency=3000.0))
+    (errors,) = (each for each in assess(seen, Thresholds()).anomalies if each.kind is Kind.ERROR_RATE)
+    assert "normally" in errors.label
+    assert errors.evidence_ids == ("metric:error_rate", "normal:error_rate")
+
+
+@pytest.mark.parametrize(("known", "bad"), [(True, False), (False, True)], ids=["by history", "by the limits"])
+async def test_a_watched_service_is_judged_by_what_is_normal_for_it(known: bool, bad: bool) -> None:  # noqa: FBT001 - the case
+    service = deployed()
+    service.answer(Source.METRICS, now().metrics)
+    historian = Scene({SERVICE: history(1)}).historian if known else None
+    watch = Watch(Observer(FakeServices(service), lambda: NOW), 1, lambda: 0.0, historian)
+    order = WatchInput(
+        environment=ENVIRONMENT,
+        service=SERVICE,
+        thresholds=Thresholds(),
+        source_timeout=LIMIT,
+        limits=WatchLimits(every=timedelta(seconds=1)),
+        lasts=timedelta(0),
+    )
+    watched = await ActivityEnvironment().run(watch.stretch, order)
+    assert (watched.taken, watched.checks) == (1, (bad,))
