@@ -27,11 +27,12 @@ def decisions(
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:
-        _show(report)
+        show(report)
     raise typer.Exit(_NOT_GOOD if report.shortfalls else 0)
 
 
-def _show(report: DecisionsReport) -> None:
+def show(report: DecisionsReport) -> None:
+    """Prints a row for each class and noise, one for all, and what is not reached."""
     console = Console(highlight=False)
     console.width = max(console.width, _WIDTH)
     table = Table(box=box.SIMPLE_HEAVY, title="Mean regret in user-error-minutes", title_justify="left")

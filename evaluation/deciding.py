@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from incident.norms import RECENT
-
 from evaluation.arms import Response, Rollback
 from evaluation.cases import Release
 from evaluation.histories import background
@@ -16,6 +14,7 @@ from incident.anomalies import Thresholds, assess, judge_metrics
 from incident.evidence import SourceState
 from incident.gate import Course, Verdict, judge
 from incident.ledger import LedgerView
+from incident.norms import RECENT
 from incident.policy import Mode, Policy
 from incident.rules import propose
 from incident.severity import Severity, worst

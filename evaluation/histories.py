@@ -1,10 +1,9 @@
 """What the history of the metrics tells of a made-up incident, as the commander would read it."""
 
-from incident.norms import norms_of
-
 from evaluation.sightings import Sighting, moment
 from incident.cause import Change, ChangeKind
 from incident.evidence import Background, SourceState
+from incident.norms import norms_of
 from incident.sensitivity import Sensitivity
 
 _USUAL = Sensitivity()
