@@ -13,7 +13,7 @@ from incident.errors import IntegrationError
 from incident.evidence import Background, Evidence, Normal, SourceState
 from incident.history import History
 from incident.norms import frame_of, norms_of, with_now
-from incident.ports import Services, Surroundings
+from incident.ports import HistoryQuestion, Services, Surroundings
 from incident.sensitivity import Sensitivity
 
 _FRESH = timedelta(hours=1)
@@ -41,60 +41,29 @@ class MetricHistorian:
         services: for what was deployed around a service.
         surroundings: for the histories, and for what is around it.
         clock: the time, aware.
-        sensitivity: how readily something is extreme.
     """
 
-    def __init__(
-        self,
-        services: Services,
-        surroundings: Surroundings,
-        clock: Callable[[], datetime],
-        sensitivity: Sensitivity | None = None,
-    ) -> None:
+    def __init__(self, services: Services, surroundings: Surroundings, clock: Callable[[], datetime]) -> None:
         self._services, self._surroundings, self._clock = services, surroundings, clock
-        self._sensitivity = sensitivity or Sensitivity()
-        self._known: dict[tuple[str, str], tuple[datetime, tuple[Normal, ...]]] = {}
+        self._known: dict[tuple[str, str, Sensitivity], tuple[datetime, tuple[Normal, ...]]] = {}
 
-    async def completed(
-        self, looking: Awaitable[Evidence], environment: str, service: str, limit: timedelta
-    ) -> Evidence:
+    async def completed(self, looking: Awaitable[Evidence], asked: HistoryQuestion) -> Evidence:
         """The evidence that `looking` gives, with its background, which is read meanwhile.
 
-        Without one where what measures the service keeps no history. A history that fails or takes longer than `limit`
-        is reported as failed; one of a service around it is left out.
+        Without one where what measures the service keeps no history. A history that fails or takes too long is
+        reported as failed; one of a service around it is left out.
 
         Raises:
             UnknownServiceError: the registry has no such service.
         """
-        evidence, read = await asyncio.gather(looking, self._read(environment, service, limit))
+        evidence, read = await asyncio.gather(looking, self._read(asked))
         if read is None:
             return evidence
-        return evidence.model_copy(update={"background": await asyncio.to_thread(self._background, read, evidence)})
+        background = await asyncio.to_thread(_background, read, evidence, asked.sensitivity)
+        return evidence.model_copy(update={"background": background})
 
-    def _background(self, read: _Read, evidence: Evidence) -> Background:
-        if read.problem:
-            return Background(source="history", state=SourceState.FAILED, problem=read.problem)
-        service, own = evidence.service, read.histories[evidence.service]
-        readings = {each.metric: each.value for each in evidence.metrics.readings}
-        frame = with_now(frame_of(read.histories), service, evidence.collected_at.timestamp(), readings)
-        norms = norms_of(service, frame, read.graph, read.changes, self._sensitivity)
-        around = {name for call in read.graph for name in call} - {service}
-        short = () if norms.normals else ("too short to tell what is normal",)
-        unseen = sorted(around - set(read.histories))
-        lacks = (f"no history of {', '.join(unseen)}",) if unseen else ()
-        return Background(
-            source=own.source,
-            state=SourceState.OK if norms.normals else SourceState.EMPTY,
-            problem="; ".join((*own.problems, *short, *lacks)),
-            since=datetime.fromtimestamp(own.times[0], UTC),
-            normals=norms.normals,
-            onset=norms.onset,
-            suspects=norms.suspects,
-            seen=tuple(sorted(around & set(read.histories))),
-            changes=read.changes,
-        )
-
-    async def _read(self, environment: str, service: str, limit: timedelta) -> _Read | None:
+    async def _read(self, asked: HistoryQuestion) -> _Read | None:
+        environment, service, limit = asked.environment, asked.service, asked.limit
         if self._surroundings.history(environment, service) is None:
             return None
         graph = self._surroundings.calls(environment, service)
@@ -111,21 +80,21 @@ class MetricHistorian:
             changes=tuple(each for each in changes if each),
         )
 
-    async def normals(self, environment: str, service: str, limit: timedelta) -> tuple[Normal, ...]:
+    async def normals(self, asked: HistoryQuestion) -> tuple[Normal, ...]:
         """What is normal of the service, as it was known within the last hour; none: that is not known.
 
         Raises:
             UnknownServiceError: the registry has no such service.
         """
-        known = self._known.get((environment, service))
-        now = self._clock()
+        key, now = (asked.environment, asked.service, asked.sensitivity), self._clock()
+        known = self._known.get(key)
         if known is None or now - known[0] > (_FRESH if known[1] else _UNKNOWN):
-            history = await self._history(environment, service, limit)
+            history = await self._history(asked.environment, asked.service, asked.limit)
             normals: tuple[Normal, ...] = ()
             if isinstance(history, History):
-                frame = frame_of({service: history})
-                normals = (await asyncio.to_thread(norms_of, service, frame, (), (), self._sensitivity)).normals
-            known = self._known[environment, service] = now, normals
+                frame = frame_of({asked.service: history})
+                normals = (await asyncio.to_thread(norms_of, asked.service, frame, (), (), asked.sensitivity)).normals
+            known = self._known[key] = now, normals
         return known[1]
 
     async def _history(self, environment: str, service: str, limit: timedelta) -> History | str:
@@ -150,3 +119,27 @@ class MetricHistorian:
         if live is None or live.activated_at is None:
             return None
         return Change(id=f"{service}/{live.id}", service=service, kind=ChangeKind.DEPLOYMENT, at=live.activated_at)
+
+
+def _background(read: _Read, evidence: Evidence, sensitivity: Sensitivity) -> Background:
+    if read.problem:
+        return Background(source="history", state=SourceState.FAILED, problem=read.problem)
+    service, own = evidence.service, read.histories[evidence.service]
+    readings = {each.metric: each.value for each in evidence.metrics.readings}
+    frame = with_now(frame_of(read.histories), service, evidence.collected_at.timestamp(), readings)
+    norms = norms_of(service, frame, read.graph, read.changes, sensitivity)
+    around = {name for call in read.graph for name in call} - {service}
+    short = () if norms.normals else ("too short to tell what is normal",)
+    unseen = sorted(around - set(read.histories))
+    lacks = (f"no history of {', '.join(unseen)}",) if unseen else ()
+    return Background(
+        source=own.source,
+        state=SourceState.OK if norms.normals else SourceState.EMPTY,
+        problem="; ".join((*own.problems, *short, *lacks)),
+        since=datetime.fromtimestamp(own.times[0], UTC),
+        normals=norms.normals,
+        onset=norms.onset,
+        suspects=norms.suspects,
+        seen=tuple(sorted(around & set(read.histories))),
+        changes=read.changes,
+    )

@@ -9,7 +9,8 @@ from activities.observation import Observer
 from incident.anomalies import Assessment, Thresholds, assess
 from incident.evidence import Evidence
 from incident.model import Fact
-from incident.ports import Historian
+from incident.ports import Historian, HistoryQuestion
+from incident.sensitivity import Sensitivity
 
 
 class DetectInput(Fact):
@@ -20,6 +21,7 @@ class DetectInput(Fact):
     service: str
     thresholds: Thresholds
     source_timeout: timedelta
+    sensitivity: Sensitivity = Sensitivity()
 
 
 class Detection(Fact):
@@ -58,9 +60,9 @@ class Detect:
         Raises:
             UnknownServiceError: the registry has no such service.
         """
-        where = (order.environment, order.service, order.source_timeout)
-        looking = self._observer.context(*where)
-        evidence = await (self._historian.completed(looking, *where) if self._historian else looking)
+        looking = self._observer.context(order.environment, order.service, order.source_timeout)
+        asked = HistoryQuestion(order.environment, order.service, order.source_timeout, order.sensitivity)
+        evidence = await (self._historian.completed(looking, asked) if self._historian else looking)
         return Detection(evidence=evidence, assessment=assess(evidence, order.thresholds))
 
     @activity.defn(name="detect.live")

@@ -11,7 +11,8 @@ from temporalio import activity
 from activities.observation import Observer
 from incident.anomalies import Thresholds, assess
 from incident.model import Fact
-from incident.ports import Historian
+from incident.ports import Historian, HistoryQuestion
+from incident.sensitivity import Sensitivity
 from incident.watching import WatchLimits
 
 
@@ -23,6 +24,7 @@ class WatchInput(Fact):
     thresholds: Thresholds
     source_timeout: timedelta
     limits: WatchLimits
+    sensitivity: Sensitivity = Sensitivity()
     checks: tuple[bool, ...] = Field(default=(), description="the newest ones so far, oldest first; true: bad")
     lasts: timedelta = Field(description="no check begins later than this")
 
@@ -87,8 +89,8 @@ class Watch:
         async with self._turn:
             seen = await self._observer.pulse(order.environment, order.service, order.source_timeout)
             if self._historian:
-                known = await self._historian.normals(order.environment, order.service, order.source_timeout)
-                seen = seen.with_normals(known)
+                asked = HistoryQuestion(order.environment, order.service, order.source_timeout, order.sensitivity)
+                seen = seen.with_normals(await self._historian.normals(asked))
         assessment = assess(seen, order.thresholds)
         return "" if assessment.healthy else assessment.summary
 

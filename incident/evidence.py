@@ -51,6 +51,8 @@ class Metric(StrEnum):
     CPU_USAGE = "cpu_usage"
     MEMORY_USAGE = "memory_usage"
     ACTIVE_CONNECTIONS = "active_connections"
+    RESTARTS = "restarts"
+    """Of the service's processes within the source's window; read only where a source is asked for it."""
 
     @property
     def unit(self) -> Unit:
@@ -81,6 +83,7 @@ _UNITS = {
     Metric.CPU_USAGE: Unit.RATIO,
     Metric.MEMORY_USAGE: Unit.RATIO,
     Metric.ACTIVE_CONNECTIONS: Unit.COUNT,
+    Metric.RESTARTS: Unit.COUNT,
 }
 
 

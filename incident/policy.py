@@ -19,6 +19,7 @@ from incident.freeze import Freeze
 from incident.kinds import check_name, check_pattern
 from incident.ledger import Quota
 from incident.model import Duration, Fact, field_errors
+from incident.sensitivity import Sensitivity
 from incident.watching import WatchLimits
 
 
@@ -154,6 +155,7 @@ class Policy(Fact):
     )
     recovery: RecoveryLimits = RecoveryLimits()
     thresholds: Thresholds = Thresholds()
+    sensitivity: Sensitivity = Sensitivity()
     watch: WatchLimits = WatchLimits()
     budget: BudgetLimits = BudgetLimits()
 

@@ -4,6 +4,7 @@ Every method raises `TransientError` where another try may help and `PermanentEr
 """
 
 from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from incident.history import History
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RollbackOrder, RollbackRun, RunState, Stop
 from incident.messages import Change, ChatMessage, Page
 from incident.search import Found, Wanted
+from incident.sensitivity import Sensitivity
 from incident.snapshot import Snapshot
 
 
@@ -139,12 +141,22 @@ class Surroundings(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class HistoryQuestion:
+    """What is asked of a historian."""
+
+    environment: str
+    service: str
+    limit: timedelta
+    """For each source."""
+    sensitivity: Sensitivity = field(default_factory=Sensitivity)
+    """How readily something is extreme."""
+
+
 class Historian(Protocol):
     """Tells what is normal of a service by its history, and what is around it."""
 
-    async def completed(
-        self, looking: Awaitable[Evidence], environment: str, service: str, limit: timedelta
-    ) -> Evidence:
+    async def completed(self, looking: Awaitable[Evidence], asked: HistoryQuestion) -> Evidence:
         """The evidence that `looking` gives, with its background, which is read meanwhile.
 
         Raises:
@@ -152,7 +164,7 @@ class Historian(Protocol):
         """
         ...
 
-    async def normals(self, environment: str, service: str, limit: timedelta) -> tuple[Normal, ...]:
+    async def normals(self, asked: HistoryQuestion) -> tuple[Normal, ...]:
         """What is normal of the service, as it was known lately; none: that is not known.
 
         Raises:

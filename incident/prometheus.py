@@ -91,6 +91,7 @@ class OwnQueries(Fact):
     cpu_usage: _Own = None
     memory_usage: _Own = None
     active_connections: _Own = None
+    restarts: _Own = None
     health: PromQL = Field(
         default=f"min(up{{{SELECTOR}}})",
         description="1: the service is healthy, 0: it is not, anything else: not known",

@@ -163,7 +163,7 @@ class MockPaymentApi:
         return MetricsReport(
             source=SYSTEM,
             state=SourceState.OK,
-            readings=tuple(_reading(metric, page.metrics) for metric in Metric),
+            readings=tuple(_reading(metric, page.metrics) for metric in _FIELDS),
             health=_HEALTH.get(str(page.health_status), Health.UNKNOWN),
             deployment_id=_whole(page.deployment_id),
         )

@@ -44,6 +44,7 @@ class Crew:
             service=self._dossier.service,
             thresholds=policy.thresholds,
             source_timeout=policy.source_timeout,
+            sensitivity=policy.sensitivity,
         )
         try:
             return await workflow.execute_activity_method(

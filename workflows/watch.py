@@ -67,6 +67,7 @@ class WatchWorkflow:
             thresholds=self._policy.thresholds,
             source_timeout=self._policy.source_timeout,
             limits=self._policy.watch,
+            sensitivity=self._policy.sensitivity,
             checks=self._checks,
             lasts=_STRETCH,
         )

@@ -70,6 +70,8 @@ class _Names:
     status: str
     cpu: str
     memory: str
+    started: str = ""
+    """When each process started; empty: the set does not tell."""
 
 
 _NAMES = {
@@ -79,6 +81,7 @@ _NAMES = {
         status="code",
         cpu="process_cpu_seconds_total",
         memory="process_resident_memory_bytes",
+        started="process_start_time_seconds",
     ),
     QuerySet.OTEL: _Names(
         requests="http_server_request_duration_seconds_count",  # the conventions know no counter of requests
@@ -157,6 +160,9 @@ def _of_processes(names: _Names, limits: ProcessLimits, matchers: str, window: s
     yield Figure(Metric.CPU_USAGE, cpu, QueryUnit.RATIO, newest)
     memory = f"avg({names.memory}{{{matchers}}}) / {limits.memory_bytes}"
     yield Figure(Metric.MEMORY_USAGE, memory, QueryUnit.RATIO, newest)
+    if names.started:
+        restarts = f"sum(changes({names.started}{{{matchers}}}[{window}]))"
+        yield Figure(Metric.RESTARTS, restarts, QueryUnit.COUNT, _newest(names.started, matchers))
 
 
 def _of_containers(containers: Containers, window: str) -> Iterator[Figure]:
@@ -172,6 +178,9 @@ def _of_containers(containers: Containers, window: str) -> Iterator[Figure]:
         limit = f'kube_pod_container_resource_limits{{{theirs},resource="{resource}"}}'
         query = f"sum({use} and on (namespace, pod, container) {limit}) / sum({limit})"
         yield Figure(metric, query, QueryUnit.RATIO, newest)
+    counted = "kube_pod_container_status_restarts_total"
+    restarts = f"sum(changes({counted}{{{theirs}}}[{window}]))"
+    yield Figure(Metric.RESTARTS, restarts, QueryUnit.COUNT, _newest(counted, theirs))
 
 
 def _newest(series: str, matchers: str) -> str:

@@ -47,7 +47,7 @@ class Judged:
     """What may be believed of the answers."""
 
     readings: tuple[Reading, ...]
-    """One for each metric, whether there is a query for it or not."""
+    """One for each metric, whether there is a query for it or not; of restarts only where there is."""
     health: Health
     health_problem: str
     """Why the health is not known; empty: it is."""
@@ -132,7 +132,8 @@ def judge(endpoint: PrometheusEndpoint, asked: Plan, answers: Answers, at: datet
     look = _Look(endpoint, answers, at)
     values = {figure: look.value(figure) for figure in asked.figures}
     readings = {figure.metric: _reading(look, figure, found) for figure, found in _alike(values)}
-    every = tuple(readings.get(metric) or _unread(metric, NO_QUERY) for metric in Metric)
+    wanted = [metric for metric in Metric if metric in readings or metric is not Metric.RESTARTS]
+    every = tuple(readings.get(metric) or _unread(metric, NO_QUERY) for metric in wanted)
     return Judged(_explained(every), *_health(look.age(asked.newest) or look.number(asked.health)))
 
 

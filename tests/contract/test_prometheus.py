@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -121,7 +121,8 @@ async def test_what_prometheus_kept_ends_with_what_is_measured_now(scraped: Scra
     endpoint = scraped.endpoint("steady", queries=GAUGES)
     now = await _report(client, endpoint, lambda each: each.health is Health.HEALTHY)
 
-    history = await PrometheusHistory(Prometheus(client, SETTINGS), endpoint).read_history()
+    kept = PrometheusHistory(Prometheus(client, SETTINGS, lambda: datetime.now(UTC) + timedelta(minutes=1)), endpoint)
+    history = await kept.read_history()
 
     assert {metric: values[-1] for metric, values in history.values.items()} == {
         each.metric: each.value for each in now.readings

@@ -165,6 +165,22 @@ def test_containers_are_measured_against_their_limits_and_one_without_counts_in_
     _prove(tmp_path, series, _by(figures, {Metric.CPU_USAGE: 0.5, Metric.MEMORY_USAGE: 0.25}))
 
 
+def test_restarts_are_those_of_the_window_and_of_the_service_alone(tmp_path: Path) -> None:
+    of_processes = _figures(set="classic", process={"cpu_cores": 2, "memory_bytes": 1000})
+    of_containers = _figures(set="otel", containers={"namespace": "shop", "pod": "checkout-.*"})
+    early, late = _STEPS - 45, _STEPS - 10
+    series = {
+        f'process_start_time_seconds{{{_OURS},instance="a"}}': f"100x{early} 200x{late - early} 300x{_STEPS - late}",
+        f'process_start_time_seconds{{{_OURS},instance="b"}}': f"100x{_STEPS}",
+        'process_start_time_seconds{job="another"}': f"100x{late} 200x{_STEPS - late}",
+        'kube_pod_container_status_restarts_total{namespace="shop",pod="checkout-1"}': f"3x{late} 4x{_STEPS - late}",
+        'kube_pod_container_status_restarts_total{namespace="shop",pod="basket-1"}': f"3x{late} 9x{_STEPS - late}",
+    }
+
+    expected = {of_processes[Metric.RESTARTS].query: 1.0, of_containers[Metric.RESTARTS].query: 1.0}
+    _prove(tmp_path, series, expected)
+
+
 def test_whatever_a_label_value_holds_it_stays_one_value(tmp_path: Path) -> None:
     hostile: Sequence[str] = ('"} or vector(1) #', "\\", '\\"', "a{b}", "$selector", "é😀")
     for value in hostile:

@@ -16,6 +16,7 @@ from incident.causes import cause_of, guilt_of_live
 from incident.errors import TransientError
 from incident.evidence import Background, Evidence, Metric, Source, SourceState
 from incident.history import History
+from incident.ports import HistoryQuestion
 from incident.watching import WatchLimits
 from tests import builders
 from tests.builders import ENVIRONMENT, NOW, SERVICE
@@ -24,6 +25,7 @@ from tests.histories import FakeSurroundings, KeptHistory, history
 
 LIMIT = timedelta(seconds=10)
 WITHIN = timedelta(hours=2)
+ASKED = HistoryQuestion(ENVIRONMENT, SERVICE, LIMIT)
 BAD = {Metric.ERROR_RATE: (6.0, 0.3), Metric.P99_LATENCY: (6.0, 3000.0)}
 """Since six minutes."""
 
@@ -48,7 +50,7 @@ class Scene:
         async def looking() -> Evidence:
             return seen
 
-        return await self.historian.completed(looking(), ENVIRONMENT, SERVICE, LIMIT)
+        return await self.historian.completed(looking(), ASKED)
 
     async def background(self, seen: Evidence) -> Background:
         found = (await self.completed(seen)).background
@@ -156,7 +158,7 @@ async def test_a_history_that_takes_too_long_is_missing() -> None:
     async def looking() -> Evidence:
         return now()
 
-    seen = await historian.completed(looking(), ENVIRONMENT, SERVICE, timedelta(milliseconds=10))
+    seen = await historian.completed(looking(), HistoryQuestion(ENVIRONMENT, SERVICE, timedelta(milliseconds=10)))
     assert seen.missing == ("history: no answer within 0.01 s",)
 
 
@@ -166,7 +168,7 @@ async def test_what_is_normal_is_read_once_an_hour() -> None:
     assert kept
     for minutes, read in ((0, 1), (59, 1), (61, 2)):
         scene.now = NOW + timedelta(minutes=minutes)
-        assert {each.metric for each in await scene.historian.normals(ENVIRONMENT, SERVICE, LIMIT)} == {
+        assert {each.metric for each in await scene.historian.normals(ASKED)} == {
             Metric.ERROR_RATE,
             Metric.P99_LATENCY,
             Metric.CPU_USAGE,
@@ -180,7 +182,7 @@ async def test_where_nothing_is_known_it_is_asked_again_soon() -> None:
     assert kept
     for minutes, read in ((0, 1), (4, 1), (6, 2)):
         scene.now = NOW + timedelta(minutes=minutes)
-        assert await scene.historian.normals(ENVIRONMENT, SERVICE, LIMIT) == ()
+        assert await scene.historian.normals(ASKED) == ()
         assert kept.read == read
 
 
