@@ -25,9 +25,7 @@ FOLLOWED = 10
 """Minutes in which an incident that gets worse is decided anew: 40 looks, 15 seconds apart."""
 _SEED_EVERY = 5
 """Minutes between two runs of the seed's flow."""
-
-
-MEASURED = frozenset(metric for metric, _, _ in SHOWN)
+_MEASURED = frozenset(metric for metric, _, _ in SHOWN)
 
 
 class Decider(StrEnum):
@@ -88,7 +86,7 @@ def _is_open(sighting: Sighting, service: int, decided: Severity | None) -> bool
 
 
 def _is_critical(sighting: Sighting, service: int) -> bool:
-    limits = ((metric, limit.critical) for metric, _, limit in ACTS.thresholds.judged() if metric in MEASURED)
+    limits = ((metric, limit.critical) for metric, _, limit in ACTS.thresholds.judged() if metric in _MEASURED)
     return any(band is not None and band.holds(sighting.reading(service, metric)) for metric, band in limits)
 
 
@@ -123,7 +121,7 @@ def decide(sighting: Sighting, service: int, policy: Policy, fleet: int = 0) -> 
     """
     evidence = sighting.evidence(service)
     if _is_critical(sighting, service) and _could_be_blamed(sighting, service):
-        evidence = evidence.model_copy(update={"background": background(sighting, service)})
+        evidence = evidence.model_copy(update={"background": background(sighting, service, policy.sensitivity)})
     assessment = assess(evidence, policy.thresholds)
     decision = propose(evidence, assessment, policy.deployment_explains_within)
     ledger = LedgerView(state=SourceState.OK, at=sighting.now, fleet_last_hour=fleet)

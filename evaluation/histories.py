@@ -6,10 +6,8 @@ from incident.evidence import Background, SourceState
 from incident.norms import norms_of
 from incident.sensitivity import Sensitivity
 
-_USUAL = Sensitivity()
 
-
-def background(sighting: Sighting, service: int) -> Background:
+def background(sighting: Sighting, service: int, sensitivity: Sensitivity) -> Background:
     """What the histories of that service and of those around it tell: of what it needs, and of what calls it."""
     names = sighting.scene.case.world.services
     graph = _calls_around(sighting, service)
@@ -17,7 +15,7 @@ def background(sighting: Sighting, service: int) -> Background:
     frame = sighting.frame_of({service, *around})
     changes = tuple(_change(sighting, each) for each in around)
     calls = tuple((names[caller], names[callee]) for caller, callee in graph)
-    norms = norms_of(names[service], frame, calls, changes, _USUAL)
+    norms = norms_of(names[service], frame, calls, changes, sensitivity)
     return Background(
         source="simulator",
         state=SourceState.OK if norms.normals else SourceState.EMPTY,

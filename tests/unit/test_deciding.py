@@ -16,7 +16,7 @@ USUAL, HARSH = 1, 3
 
 @pytest.fixture(scope="module")
 def report() -> DecisionsReport:
-    return judge_decisions(4, seed=5, noises=[USUAL])
+    return judge_decisions(3, seed=5, noises=[USUAL])
 
 
 def test_every_class_is_met_by_every_decider(report: DecisionsReport) -> None:
