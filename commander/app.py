@@ -17,6 +17,7 @@ from commander import doctor as examination
 from commander import labelling, replaying
 from commander.attacks.corpus import read_corpus
 from commander.attacks.trial import try_all
+from commander.decisions import decisions
 from commander.demo import Demo
 from commander.judging import judge_model
 from commander.line import Asked, Listing
@@ -506,6 +507,9 @@ async def _attacks(directory: Path, *, as_json: bool) -> int:
             if name != "failures":
                 console.print(f"{name.replace('_', ' '):<24}{value}", highlight=False)
     return 0 if report.held else _NOT_GOOD
+
+
+judging.command()(decisions)
 
 
 @app.command()
