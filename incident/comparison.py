@@ -86,13 +86,10 @@ class Changes:
         self.doubtful: list[str] = []
         """What is worse in the newer look, and not known to last."""
         self.unknown: list[str] = []
-        opened = tuple(anomaly.metric for anomaly in before.anomalies if anomaly.metric)
-        for metric in dict.fromkeys((*_ALWAYS, *opened)):
+        for metric in _compared(before):
             self._compare(metric)
-        had = {anomaly.kind for anomaly in before.anomalies}
-        for anomaly in after.anomalies:
-            counted = lasting is not None and _of_errors(anomaly)
-            if anomaly.kind not in had and self._known(anomaly) and not counted:
+        for anomaly in _new(before, after):
+            if lasting is None or not _of_errors(anomaly):
                 self._found_worse(f"new: {anomaly.label}")
         for words in next_door(before, after, limits):
             self._found_worse(words)
@@ -121,10 +118,6 @@ class Changes:
     def _found_worse(self, words: str) -> None:
         (self.worse if self._lasting is None or self._lasting.worse else self.doubtful).append(words)
 
-    def _known(self, anomaly: Anomaly) -> bool:
-        """Whether `anomaly` is measured, and was before: where nothing was read, nothing is known to be new."""
-        return anomaly.measured and anomaly.metric is not None and self._before.values.get(anomaly.metric) is not None
-
     def _value(self, metric: Metric) -> float | None:
         value, lasting = self._after.values.get(metric), self._lasting
         counted = metric is Metric.ERROR_RATE and value is not None and lasting and lasting.error_ratio is not None
@@ -132,16 +125,15 @@ class Changes:
 
     def _compare(self, metric: Metric) -> None:
         before, after = self._before.values.get(metric), self._value(metric)
-        words = f"{metric} {metric.show(before)} → {metric.show(after)}"
         if before is None or after is None:
-            self.unknown.append(words)
+            self.unknown.append(_words(metric, before, after))
         elif after < before - _noise(metric, before, self._limits):
-            self.better.append(words)
+            self.better.append(_words(metric, before, after))
         elif self._lasting and metric is Metric.ERROR_RATE:
             if self._lasting.errors_worse:
-                self.worse.append(words)
+                self.worse.append(_words(metric, before, after))
         elif after > self._bound(metric, before):
-            self._found_worse(words)
+            self._found_worse(_words(metric, before, after))
 
     def _bound(self, metric: Metric, before: float) -> float:
         if self._lasting:
@@ -151,8 +143,34 @@ class Changes:
 
 def worse_elsewhere(before: Look, after: Look, limits: RecoveryLimits) -> bool:
     """Whether anything but the error rate is worse in this look than before, by more than a practical margin."""
-    changes = Changes(before, after, limits, Lasting(worse=False, errors_worse=False, error_ratio=None))
-    return bool(changes.doubtful)
+    if (before.health, after.health) == (Health.HEALTHY, Health.DEGRADED) or any(next_door(before, after, limits)):
+        return True
+    for metric in _compared(before):
+        was, value = before.values.get(metric), after.values.get(metric)
+        if metric is Metric.ERROR_RATE or was is None or value is None:
+            continue
+        if value > _practically_over(metric, was, limits):
+            return True
+    return any(not _of_errors(anomaly) for anomaly in _new(before, after))
+
+
+def _compared(before: Look) -> tuple[Metric, ...]:
+    """What is compared: errors and latency always, and every metric that opened the incident."""
+    opened = tuple(anomaly.metric for anomaly in before.anomalies if anomaly.metric)
+    return tuple(dict.fromkeys((*_ALWAYS, *opened)))
+
+
+def _new(before: Look, after: Look) -> Iterator[Anomaly]:
+    """Measured anomalies of a new kind; where nothing was read before, nothing is known to be new."""
+    had = {anomaly.kind for anomaly in before.anomalies}
+    for anomaly in after.anomalies:
+        measured = anomaly.measured and anomaly.metric is not None and before.values.get(anomaly.metric) is not None
+        if measured and anomaly.kind not in had:
+            yield anomaly
+
+
+def _words(metric: Metric, before: float | None, after: float | None) -> str:
+    return f"{metric} {metric.show(before)} → {metric.show(after)}"
 
 
 def _of_errors(anomaly: Anomaly) -> bool:
@@ -172,7 +190,7 @@ def _noise(metric: Metric, before: float, limits: RecoveryLimits) -> float:
 
 def _practically_over(metric: Metric, before: float, limits: RecoveryLimits) -> float:
     """Beyond this it is worse than `before`: what is good enough to count as recovered is never worse."""
-    enough = {Metric.ERROR_RATE: limits.error_rate_below, Metric.P99_LATENCY: limits.p99_below}.get(metric)
-    if enough is None:
+    if metric not in _ALWAYS:
         return before + _noise(metric, before, limits)
+    enough = limits.error_rate_below if metric is Metric.ERROR_RATE else limits.p99_below
     return max(enough, before + max(before * limits.worse_by, _SMALLEST_CHANGE[metric]))

@@ -18,7 +18,7 @@ from incident.comparison import (
 from incident.evidence import Metric
 from incident.look import Look, Neighbour, look_at
 from incident.model import Fact, Moment
-from incident.samples import Sample, Samples
+from incident.samples import APART, Sample, Samples
 from incident.sequential import requests_needed
 from incident.verifying import RecoveryLimits
 
@@ -68,7 +68,8 @@ def classify(before: Look, looks: Sequence[Look], limits: RecoveryLimits, so_far
     Where looks are seconds apart, worse is what stayed so for as many looks, by more than a practical margin. Where the
     request rate is known too, the error rate is judged by the requests of all looks and not by the one look's: that it
     is under its limit, or worse than before, is said with at most the chance `limits.wrong` of being wrong, over all
-    looks together; and p99 must be shown, in the same way, to be under its limit in more than half of the looks.
+    looks together. Of everything else, latency too, a look gives one number and not how many requests it stands for:
+    there nothing is promised but the looks in a row.
 
     Args:
         before: when the incident opened.
@@ -79,13 +80,13 @@ def classify(before: Look, looks: Sequence[Look], limits: RecoveryLimits, so_far
     if not looks:
         nobody = ("nobody has looked yet",)
         return Recovery(classification=Classification.INCONCLUSIVE, reasons=nobody, settled=False, samples=so_far)
-    samples = so_far or Samples()
+    samples, over = so_far or Samples(), worse_over(before, limits)
     for look in looks:
-        samples = samples.taking(_sample(before, look, limits), limits, worse_over(before, limits))
+        samples = samples.taking(_sample(before, look, limits, over), limits, over)
     return _Judge(before, looks[-1], samples, limits).recovery()
 
 
-def _sample(before: Look, look: Look, limits: RecoveryLimits) -> Sample:
+def _sample(before: Look, look: Look, limits: RecoveryLimits, worse_over: float) -> Sample:
     errors, latency = look.values.get(Metric.ERROR_RATE), look.values.get(Metric.P99_LATENCY)
     fine = not others_wanting(look, limits) and not any(next_door(before, look, limits))
     failed = bool(look.problem) or look.firing_alerts is None
@@ -93,10 +94,9 @@ def _sample(before: Look, look: Look, limits: RecoveryLimits) -> Sample:
         at=look.at,
         error_ratio=errors,
         requests_per_second=look.values.get(Metric.REQUESTS_PER_SECOND),
-        quick=None if latency is None else latency < limits.p99_below,
         good=fine and not errors_wanting(look, limits),
         well=fine and errors is not None,
-        more_errors=errors is not None and errors > worse_over(before, limits),
+        more_errors=errors is not None and errors > worse_over,
         worse=worse_elsewhere(before, look, limits),
         unreadable=failed,
         no_data=not failed and (errors is None or latency is None),
@@ -138,7 +138,8 @@ class _Judge:
 
     def _lasting(self) -> Lasting | None:
         samples, limits = self._samples, self._limits
-        if not samples.apart:
+        alone = samples.looks == 1 < limits.stable_looks and self._now.at - self._before.at >= APART
+        if not samples.apart and not alone:
             return None
         lasting = samples.worse >= limits.stable_looks
         if not self._counts:
@@ -155,7 +156,7 @@ class _Judge:
             return (f"{samples.good} good looks in a row",) if samples.good >= limits.stable_looks else ()
         ratio = samples.error_ratio
         low = ratio is not None and ratio < limits.error_rate_below
-        shown = samples.bet_on_few.proves(limits.wrong) and samples.bet_on_quick.proves(limits.wrong)
+        shown = samples.bet_on_few.proves(limits.wrong)
         well = samples.well >= limits.stable_looks
         return (f"{samples.well} good looks in a row", self._odds()) if low and shown and well else ()
 
@@ -173,7 +174,7 @@ class _Judge:
         return (
             f"{metric} {metric.show(samples.error_ratio)} lately, of {samples.requests:.0f} requests: "
             f"{samples.bet_on_few.worth:.3g} to 1 that it is under {metric.show(self._limits.error_rate_below)}, "
-            f"{samples.bet_on_quick.worth:.3g} to 1 that p99 mostly is; {1 / self._limits.wrong:.0f} to 1 are needed"
+            f"{1 / self._limits.wrong:.0f} to 1 are needed"
         )
 
     def _blind(self) -> str:

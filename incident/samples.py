@@ -9,14 +9,13 @@ from incident.model import Fact, Moment
 from incident.sequential import Bet, Doubted, raise_bet
 from incident.verifying import RecoveryLimits
 
-_APART = timedelta(seconds=3)
+APART = timedelta(seconds=3)
 """Looks nearer together than this on average are no samples: a source's numbers look back over a window, and two such
 looks would count the same requests twice. Prometheus's own advice is a window of four scrapes."""
 _LONGEST = timedelta(minutes=1)
 """For how long at the most one look speaks: what lies further back was not seen by it."""
 _LASTS = 0.7
 """How much of the recent ratio each further look leaves: half of it stems from the last two."""
-_HALF = 0.5
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,6 @@ class Sample:
     error_ratio: float | None
     """0..1; `None`: unknown."""
     requests_per_second: float | None
-    quick: bool | None
-    """Whether the latency was under its limit; `None`: unknown."""
     good: bool
     """Whether nothing is wanting."""
     well: bool
@@ -56,9 +53,6 @@ class Samples(Fact):
     recent_failed: float = Field(default=0, ge=0)
     bet_on_few: Bet = Field(default=Bet(), description="against an error ratio at or over its limit")
     bet_on_more: Bet = Field(default=Bet(), description="against an error ratio that is no worse than before")
-    bet_on_quick: Bet = Field(
-        default=Bet(), description="against a latency that is over its limit in half of the looks"
-    )
     good: int = Field(default=0, ge=0, description="good looks in a row up to now")
     good_since: Moment | None = None
     well: int = Field(default=0, ge=0, description="the same, whatever the error ratio of a single look")
@@ -73,7 +67,7 @@ class Samples(Fact):
         """Whether the looks are far enough from each other to be samples."""
         if self.first_at is None or self.last_at is None or self.looks <= 1:
             return False
-        return self.last_at - self.first_at >= _APART * (self.looks - 1)
+        return self.last_at - self.first_at >= APART * (self.looks - 1)
 
     @property
     def error_ratio(self) -> float | None:
@@ -104,7 +98,6 @@ class Samples(Fact):
         failed = requests * ratio if ratio is not None else 0.0
         noise = limits.noise.total_seconds() / since if since > 0 else 0.0
         over, under = Doubted.AT_LEAST, Doubted.AT_MOST
-        latency = 0.0 if sample.quick is None else 1.0
         return Samples(
             looks=self.looks + 1,
             first_at=self.first_at or sample.at,
@@ -116,7 +109,6 @@ class Samples(Fact):
             recent_failed=self.recent_failed * (_LASTS if known else 1) + failed,
             bet_on_few=raise_bet(self.bet_on_few, over, limits.error_rate_below, failed, requests, noise),
             bet_on_more=raise_bet(self.bet_on_more, under, worse_over, failed, requests, noise),
-            bet_on_quick=raise_bet(self.bet_on_quick, over, _HALF, 0.0 if sample.quick else latency, latency, 0.0),
             good=self.good + 1 if sample.good else 0,
             good_since=(self.good_since or sample.at) if sample.good else None,
             well=self.well + 1 if sample.well else 0,

@@ -28,6 +28,8 @@ _LATER = 10
 """A tenth of what is not staked is staked at the next look, an eleventh of the rest at the one after, and so on."""
 _MOST = 1e4
 """More than this a stake is never worth, so that a long good time does not outweigh what is bad now."""
+_STEEPEST = 50.0
+"""Of the logarithm of one likelihood ratio, so that it stays a number."""
 _SMALLEST_RATIO = 1e-6
 
 
@@ -74,10 +76,10 @@ def raise_bet(bet: Bet, doubted: Doubted, limit: float, failed: float, requests:
     failures, successes = power * failed, power * (requests - failed)
     staked = bet.held / (bet.raised + 1 + _LATER)
     share = staked / len(bet.stakes)
-    a, b, c, d = (
-        min(_MOST, (stake + share) * exp(min(50.0, failures * of_failed + successes * of_good)))
+    a, b, c, d = [
+        min(_MOST, (stake + share) * exp(min(_STEEPEST, failures * of_failed + successes * of_good)))
         for stake, (of_failed, of_good) in zip(bet.stakes, _odds(doubted, limit), strict=True)
-    )
+    ]
     return Bet(held=bet.held - staked, stakes=(a, b, c, d), raised=bet.raised + 1)
 
 
