@@ -27,6 +27,7 @@ from commander.scenarios import Scenario
 from commander.settings import UP, PersonSettings, load_person
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from commander.tokens import grant
+from commander.verification import verification
 from commander.view import Progress, comparison, incidents, plain, say, standing, summary, watchers
 from gateway.settings import Settings as GatewaySettings
 from gateway.settings import load_settings as load_gateway_settings
@@ -435,7 +436,7 @@ app.add_typer(judging, name="eval")
 
 @judging.callback()
 def evaluate() -> None:
-    """Judge the commander itself, on an embedded Temporal server."""
+    """Judge the commander itself."""
 
 
 @judging.command()
@@ -463,6 +464,9 @@ async def _attacks(directory: Path, *, as_json: bool) -> int:
             if name != "failures":
                 console.print(f"{name.replace('_', ' '):<24}{value}", highlight=False)
     return 0 if report.held else _NOT_GOOD
+
+
+judging.command()(verification)
 
 
 @app.command()

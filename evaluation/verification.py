@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import product
-from math import nan
+from math import isnan, nan
 from statistics import median
 
 import numpy as np
@@ -104,8 +104,8 @@ class VerificationReport(Fact):
 
 
 @dataclass(frozen=True)
-class _Course:
-    """What one verification came to; seconds from its first look."""
+class Course:
+    """What one verification came to; seconds from its first look, `None` where it was never called so."""
 
     worsened: bool
     recovered_after: float | None
@@ -132,23 +132,6 @@ def verify(verifications: int = 10_000, seed: int = 8) -> VerificationReport:
     )
 
 
-def false_degraded(error_ratio: Array, requests_per_second: Array, interval: timedelta, looks: int) -> tuple[int, int]:
-    """How many verifications fit into a healthy stretch, and in how many of them the service was called DEGRADED.
-
-    Args:
-        error_ratio: shape (n,), 0..1, one each `interval`; NaN: no value.
-        requests_per_second: shape (n,); NaN: not known.
-        interval: between two values.
-        looks: how many one verification takes; the value before them is what the incident opened with.
-    """
-    limits, wrong, begun = RecoveryLimits(), 0, range(0, len(error_ratio) - looks, max(1, looks // 2))
-    for start in begun:
-        stretch = slice(start, start + looks + 1)
-        seen = list(_looks(error_ratio[stretch], requests_per_second[stretch], interval))
-        wrong += _course(seen[0], seen[1:], limits, worsened=False).degraded_after is not None
-    return len(begun), wrong
-
-
 def _cell(ratio: float, rate: float, wander: Wander, verifications: int, rng: np.random.Generator) -> Cell:
     limits = RecoveryLimits()
     requests = rng.poisson(rate * EVERY.total_seconds(), (verifications, _LOOKS))
@@ -159,8 +142,8 @@ def _cell(ratio: float, rate: float, wander: Wander, verifications: int, rng: np
         by_latency = number % 2 == 1
         before = _before(_USUAL if by_latency else _SICK, rate, by_latency=by_latency)
         worsened = by_latency and ratio >= limits.error_rate_below * (1 + limits.worse_by)
-        looks = _looks(ratios[number], requests[number] / EVERY.total_seconds(), EVERY)
-        courses.append(_course(before, looks, limits, worsened=worsened))
+        looks = looks_at(ratios[number], requests[number] / EVERY.total_seconds(), EVERY)
+        courses.append(follow(before, looks, limits, worsened=worsened))
     worsened_courses = [each for each in courses if each.worsened]
     return Cell(
         error_ratio=ratio,
@@ -176,8 +159,15 @@ def _cell(ratio: float, rate: float, wander: Wander, verifications: int, rng: np
     )
 
 
-def _course(before: Look, looks: Sequence[Look] | Iterator[Look], limits: RecoveryLimits, *, worsened: bool) -> _Course:
-    """Looks, one after the other, until the verification is over, in one direction or the other."""
+def follow(before: Look, looks: Sequence[Look] | Iterator[Look], limits: RecoveryLimits, *, worsened: bool) -> Course:
+    """One verification: looks, one after the other, until it is over, in one direction or the other.
+
+    Args:
+        before: what the incident opened with.
+        looks: those since, oldest first.
+        limits: what they are held against.
+        worsened: whether the error ratio had been lower before.
+    """
     so_far: Samples | None = None
     first: datetime | None = None
     degraded_after: float | None = None
@@ -189,11 +179,11 @@ def _course(before: Look, looks: Sequence[Look] | Iterator[Look], limits: Recove
         if recovery.classification is Classification.DEGRADED and degraded_after is None:
             degraded_after = after
         if recovery.classification is Classification.FULLY_RECOVERED:
-            return _Course(worsened, after, degraded_after)
+            return Course(worsened, after, degraded_after)
         worse = worse + 1 if recovery.classification is Classification.DEGRADED else 0
         if recovery.settled or worse >= _WORSE_LOOKS:
             break
-    return _Course(worsened, None, degraded_after)
+    return Course(worsened, None, degraded_after)
 
 
 def _wandering(wander: Wander, verifications: int, rng: np.random.Generator) -> Array:
@@ -221,14 +211,22 @@ def _before(ratio: float, rate: float, *, by_latency: bool) -> Look:
     return _look(_START, ratio, rate, _SLOW if by_latency else _QUICK)
 
 
-def _looks(ratios: Array, rates: Array, every: timedelta) -> Iterator[Look]:
-    for number, (ratio, rate) in enumerate(zip(ratios.tolist(), rates.tolist(), strict=True), start=1):
-        error_ratio = None if np.isnan(ratio) else ratio
-        known_rate = None if np.isnan(rate) else rate
-        yield _look(_START + number * every, error_ratio, known_rate, _QUICK)
+def looks_at(ratios: Array, rates: Array, every: timedelta, latencies: Array | None = None) -> Iterator[Look]:
+    """Looks at a service.
+
+    Args:
+        ratios: shape (n,), 0..1; NaN: no value.
+        rates: shape (n,), requests a second; NaN: not known.
+        every: between two looks.
+        latencies: shape (n,), p99 in ms; NaN: no value; `None`: it is good all the time.
+    """
+    slowness = np.full(len(ratios), _QUICK) if latencies is None else latencies
+    rows = np.column_stack([ratios, rates, slowness]).tolist()
+    for number, row in enumerate(rows, start=1):
+        yield _look(_START + number * every, *(None if isnan(value) else value for value in row))
 
 
-def _look(at: datetime, ratio: float | None, rate: float | None, latency: float) -> Look:
+def _look(at: datetime, ratio: float | None, rate: float | None, latency: float | None) -> Look:
     return Look(
         at=at,
         values={Metric.ERROR_RATE: ratio, Metric.P99_LATENCY: latency, Metric.REQUESTS_PER_SECOND: rate},
@@ -238,11 +236,15 @@ def _look(at: datetime, ratio: float | None, rate: float | None, latency: float)
     )
 
 
-def _anomalies(ratio: float | None, latency: float) -> tuple[Anomaly, ...]:
+def _anomalies(ratio: float | None, latency: float | None) -> tuple[Anomaly, ...]:
     """What the default thresholds make of the two; the values are left out of the labels, which nobody reads here."""
     found = (
         _anomaly(Kind.ERROR_RATE, Metric.ERROR_RATE, None if ratio is None else _THRESHOLDS.error_rate.tier(ratio)),
-        _anomaly(Kind.P99_LATENCY, Metric.P99_LATENCY, _THRESHOLDS.p99_latency.tier(latency)),
+        _anomaly(
+            Kind.P99_LATENCY,
+            Metric.P99_LATENCY,
+            None if latency is None else _THRESHOLDS.p99_latency.tier(latency),
+        ),
     )
     return tuple(each for each in found if each)
 

@@ -190,7 +190,13 @@ def _noise(metric: Metric, before: float, limits: RecoveryLimits) -> float:
 
 def _practically_over(metric: Metric, before: float, limits: RecoveryLimits) -> float:
     """Beyond this it is worse than `before`: what is good enough to count as recovered is never worse."""
-    if metric not in _ALWAYS:
-        return before + _noise(metric, before, limits)
-    enough = limits.error_rate_below if metric is Metric.ERROR_RATE else limits.p99_below
-    return max(enough, before + max(before * limits.worse_by, _SMALLEST_CHANGE[metric]))
+    match metric:
+        case Metric.ERROR_RATE:
+            margin, enough = limits.worse_by, limits.error_rate_below
+        case Metric.P99_LATENCY:
+            margin, enough = limits.slower_by, limits.p99_below
+        case Metric.P95_LATENCY:
+            margin, enough = limits.slower_by, 0.0
+        case _:
+            return before + _noise(metric, before, limits)
+    return max(enough, before + max(before * margin, _SMALLEST_CHANGE[metric]))

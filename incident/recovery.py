@@ -33,6 +33,8 @@ COMPARED = (
     Metric.REQUESTS_PER_SECOND,
 )
 """What before and after are shown of."""
+_MUST_LAST = 2
+"""Times as many looks as recovery takes must find it worse: the one look before may have been a lucky one."""
 
 
 class Classification(StrEnum):
@@ -65,7 +67,7 @@ def classify(before: Look, looks: Sequence[Look], limits: RecoveryLimits, so_far
     whatever else is better. INCONCLUSIVE: nothing is known to be worse, and something that matters could not be read,
     or there are too few requests to tell.
 
-    Where looks are seconds apart, worse is what stayed so for as many looks, by more than a practical margin. Where the
+    Where looks are seconds apart, worse is what stayed so for twice as many, by more than a practical margin. Where the
     request rate is known too, the error rate is judged by the requests of all looks and not by the one look's: that it
     is under its limit, or worse than before, is said with at most the chance `limits.wrong` of being wrong, over all
     looks together. Of everything else, latency too, a look gives one number and not how many requests it stands for:
@@ -141,9 +143,11 @@ class _Judge:
         alone = samples.looks == 1 < limits.stable_looks and self._now.at - self._before.at >= APART
         if not samples.apart and not alone:
             return None
-        lasting = samples.worse >= limits.stable_looks
+        lasting = samples.worse >= _MUST_LAST * limits.stable_looks
         if not self._counts:
-            return Lasting(worse=lasting, errors_worse=samples.more_errors >= limits.stable_looks, error_ratio=None)
+            return Lasting(
+                worse=lasting, errors_worse=samples.more_errors >= _MUST_LAST * limits.stable_looks, error_ratio=None
+            )
         ratio = samples.error_ratio
         over = ratio is not None and ratio > worse_over(self._before, limits)
         proven = over and samples.bet_on_more.proves(limits.wrong)

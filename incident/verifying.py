@@ -35,6 +35,9 @@ class RecoveryLimits(Fact):
     worse_by: float = Field(
         default=0.25, ge=0, le=10, description="worse is more than this share above before, and over the limit above"
     )
+    slower_by: float = Field(
+        default=0.5, ge=0, le=10, description="the same for latencies, of which a look gives one number only"
+    )
     noise: Duration = Field(
         default=timedelta(seconds=4),
         ge=timedelta(0),

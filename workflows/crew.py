@@ -199,7 +199,7 @@ class Crew:
 
         Args:
             before: what to compare with.
-            taken: how many looks of the policy's `max_looks` this verification has used up; fewer than all.
+            taken: how many looks of the policy's `max_looks` this verification has used up.
             ask_live: whether to ask what is live as well.
         """
         policy, recovery = self._dossier.policy, self._dossier.recovery
@@ -214,7 +214,7 @@ class Crew:
             before=before,
             looks=tuple(self._dossier.looks[-policy.recovery.stable_looks :]) if self._so_far and not counted else (),
             so_far=counted,
-            times=min(policy.recovery.stable_looks, policy.max_looks - taken) if several else 1,
+            times=max(1, min(policy.recovery.stable_looks, policy.max_looks - taken)) if several else 1,
             thresholds=policy.thresholds,
             limits=policy.recovery,
             source_timeout=policy.source_timeout,

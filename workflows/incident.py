@@ -363,7 +363,9 @@ class IncidentWorkflow:
         said = recovery.classification if recovery else Classification.INCONCLUSIVE
         recovered = said is Classification.FULLY_RECOVERED
         self._chronicle.enter(Stage.REPORTING, said)
-        if recovered and not self._page_waits():
+        if recovered and self._page_waits():
+            self._chronicle.note("the page stays open: it has not been well for long enough to be closed")
+        elif recovered:
             await self._people.resolve()
         elif said is Classification.DEGRADED:
             self._people.escalate(f"{said} after {len(self._dossier.looks)} looks")
