@@ -49,6 +49,8 @@ def worse_over(before: Look, limits: RecoveryLimits) -> float:
 
 def next_door(before: Look, after: Look, limits: RecoveryLimits) -> Iterator[str]:
     """What became worse, by more than a practical margin, at services around that were looked at both times."""
+    if not (before.around and after.around):
+        return
     known = {neighbour.service: neighbour.values for neighbour in before.around}
     for neighbour in after.around:
         for metric in _ALWAYS:

@@ -88,7 +88,7 @@ def classify(before: Look, looks: Sequence[Look], limits: RecoveryLimits, so_far
     return _Judge(before, looks[-1], samples, limits).recovery()
 
 
-def _sample(before: Look, look: Look, limits: RecoveryLimits, worse_over: float) -> Sample:
+def _sample(before: Look, look: Look, limits: RecoveryLimits, over: float) -> Sample:
     errors, latency = look.values.get(Metric.ERROR_RATE), look.values.get(Metric.P99_LATENCY)
     fine = not others_wanting(look, limits) and not any(next_door(before, look, limits))
     failed = bool(look.problem) or look.firing_alerts is None
@@ -98,7 +98,7 @@ def _sample(before: Look, look: Look, limits: RecoveryLimits, worse_over: float)
         requests_per_second=look.values.get(Metric.REQUESTS_PER_SECOND),
         good=fine and not errors_wanting(look, limits),
         well=fine and errors is not None,
-        more_errors=errors is not None and errors > worse_over,
+        more_errors=errors is not None and errors > over,
         worse=worse_elsewhere(before, look, limits),
         unreadable=failed,
         no_data=not failed and (errors is None or latency is None),

@@ -1,7 +1,7 @@
 """What the looks of one verification have shown so far: it takes in a look at a time, and never grows."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -18,8 +18,7 @@ _LASTS = 0.7
 """How much of the recent ratio each further look leaves: half of it stems from the last two."""
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """What one look adds."""
 
     at: datetime
