@@ -37,7 +37,7 @@ BUSY = 50.0
 MOST_WRONG = 0.01
 SOONER = 0.5
 """Of the fixed wait: in so much of it half of the recovered services must be known to be so."""
-_AT_THE_LIMIT = 2
+_AT_THE_LIMIT = 3
 """How many times as often the services exactly at the limit are verified: there it is hardest not to be wrong."""
 _SICK, _USUAL = 0.2, 0.005
 _SLOW, _QUICK = 1200.0, 120.0
@@ -236,6 +236,7 @@ def _look(at: datetime, ratio: float | None, rate: float | None, latency: float 
     )
 
 
+@lru_cache(maxsize=1024)
 def _anomalies(ratio: float | None, latency: float | None) -> tuple[Anomaly, ...]:
     """What the default thresholds make of the two; the values are left out of the labels, which nobody reads here."""
     found = (

@@ -85,7 +85,7 @@ def classify(before: Look, looks: Sequence[Look], limits: RecoveryLimits, so_far
     samples, over = so_far or Samples(), worse_over(before, limits)
     for look in looks:
         samples = samples.taking(_sample(before, look, limits, over), limits, over)
-    return _Judge(before, looks[-1], samples, limits).recovery()
+    return _Judge(before, looks[-1], samples, limits, over).recovery()
 
 
 def _sample(before: Look, look: Look, limits: RecoveryLimits, over: float) -> Sample:
@@ -108,8 +108,9 @@ def _sample(before: Look, look: Look, limits: RecoveryLimits, over: float) -> Sa
 class _Judge:
     """The newest look, and the samples that end with it, against before."""
 
-    def __init__(self, before: Look, now: Look, samples: Samples, limits: RecoveryLimits) -> None:
+    def __init__(self, before: Look, now: Look, samples: Samples, limits: RecoveryLimits, worse_over: float) -> None:
         self._before, self._now, self._samples, self._limits = before, now, samples, limits
+        self._worse_over = worse_over
         self._counts = limits.count_requests and samples.apart and samples.counted > 0
 
     def recovery(self) -> Recovery:
@@ -149,7 +150,7 @@ class _Judge:
                 worse=lasting, errors_worse=samples.more_errors >= _MUST_LAST * limits.stable_looks, error_ratio=None
             )
         ratio = samples.error_ratio
-        over = ratio is not None and ratio > worse_over(self._before, limits)
+        over = ratio is not None and ratio > self._worse_over
         proven = over and samples.bet_on_more.proves(limits.wrong)
         return Lasting(worse=lasting, errors_worse=proven, error_ratio=ratio)
 

@@ -94,6 +94,7 @@ def _odds(doubted: Doubted, limit: float) -> tuple[tuple[float, float], ...]:
     return tuple((log(other / ratio), log((1 - other) / (1 - ratio))) for other in others)
 
 
+@lru_cache(maxsize=256)
 def requests_needed(limit: float, wrong: float) -> float:
     """How many requests without any failure show at the least that their ratio of failures is under `limit`."""
     ratio = min(max(limit, _SMALLEST_RATIO), 1 - _SMALLEST_RATIO)
