@@ -7,9 +7,9 @@ from temporalio import activity
 from activities.observation import Observer
 from incident.anomalies import Thresholds, assess
 from incident.model import Fact
-from incident.policy import RecoveryLimits
 from incident.recovery import Look, Recovery, classify, look_at
 from incident.severity import Severity
+from incident.verifying import RecoveryLimits
 
 
 class VerifyInput(Fact):
@@ -20,6 +20,9 @@ class VerifyInput(Fact):
     service: str
     before: Look
     looks: tuple[Look, ...]
+    """Those of this verification so far, as far back as recovery needs; not needed where `so_far` is known."""
+    so_far: Recovery | None = None
+    """How the service was judged after the last of them; `None`: nobody has looked, or what was seen was not kept."""
     times: int = 1
     """How often to look at the most: more than once where there is no pause between two looks."""
     thresholds: Thresholds
@@ -56,8 +59,8 @@ class Verify:
         looks: tuple[Look, ...] = ()
         severity = Severity.P3
         live: int | None = None
-        recovery = classify(order.before, order.looks, order.limits)
-        while len(looks) < order.times and not recovery.settled:
+        recovery = order.so_far or classify(order.before, order.looks, order.limits)
+        while len(looks) < order.times and not _over(recovery):
             asked = order.ask_live and not looks
             evidence = await self._observer.pulse(
                 order.environment, order.service, order.source_timeout, deployments=asked
@@ -66,6 +69,12 @@ class Verify:
                 live = evidence.deployments.live.deployment_id
             assessment = assess(evidence, order.thresholds)
             severity = assessment.severity
-            looks = (*looks, look_at(evidence, assessment))
-            recovery = classify(order.before, (*order.looks, *looks), order.limits)
+            look = look_at(evidence, assessment)
+            looks = (*looks, look)
+            recovery = classify(order.before, (look,), order.limits, recovery.samples)
         return Verified(looks=looks, recovery=recovery, severity=severity, live=live)
+
+
+def _over(recovery: Recovery) -> bool:
+    """Whether further looks would change nothing."""
+    return recovery.settled and recovery.stable

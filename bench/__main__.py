@@ -22,7 +22,8 @@ from bench.report import show
 from bench.results import Bar, Results, compare
 from bench.stack import Stack, running
 from bench.texts import hostile_times, redaction_rates
-from incident.policy import Mode, Policy, RecoveryLimits
+from incident.policy import Mode, Policy
+from incident.verifying import RecoveryLimits
 
 _AT_ONCE = timedelta(0)
 _DEFAULT = Policy(

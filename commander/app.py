@@ -32,6 +32,7 @@ from commander.terminal import console as _console
 from commander.terminal import line as _line
 from commander.terminal import run as _run
 from commander.tokens import grant
+from commander.verification import verification
 from commander.view import Progress, comparison, incidents, plain, say, standing, summary, watchers
 from evaluation.observing import Observer, observe_all
 from gateway.settings import Settings as GatewaySettings
@@ -510,6 +511,7 @@ async def _attacks(directory: Path, *, as_json: bool) -> int:
 
 
 judging.command()(decisions)
+judging.command()(verification)
 
 
 @app.command()

@@ -116,6 +116,8 @@ def time_to_recover(snapshot: Snapshot) -> timedelta | None:
     recovery = snapshot.recovery
     if recovery is None or recovery.classification is not Classification.FULLY_RECOVERED:
         return None
+    if recovery.good_since:
+        return recovery.good_since - snapshot.opened_at
     since = None
     for look in reversed(snapshot.looks):
         if not _good(look, snapshot):

@@ -20,6 +20,7 @@ from incident.model import Duration, Fact, field_errors
 from incident.overrides import Overrides, merged, own_limits, twice
 from incident.secrets_policy import RedactionPolicy, read_toml
 from incident.sensitivity import Sensitivity
+from incident.verifying import RecoveryLimits
 from incident.watching import WatchLimits
 
 
@@ -30,21 +31,6 @@ class Mode(StrEnum):
     """Says what it would do, and pages."""
     ASK = "ask"
     AUTO = "auto"
-
-
-class RecoveryLimits(Fact):
-    """When a service counts as recovered or better (contract.json, recovery; tolerance and stable looks are ours)."""
-
-    error_rate_below: float = Field(default=0.01, gt=0, le=1, description="FULLY_RECOVERED: error ratio under this")
-    p99_below: float = Field(default=200, gt=0, description="FULLY_RECOVERED: p99 latency in ms under this")
-    significant_error_share: float = Field(
-        default=0.5, gt=0, lt=1, description="SIGNIFICANT: error rate under this share of before"
-    )
-    significant_latency_gain: float = Field(
-        default=0.30, gt=0, lt=1, description="SIGNIFICANT: p99 better by more than this share"
-    )
-    tolerance: float = Field(default=0.05, ge=0, lt=1, description="a change within this share of before is no change")
-    stable_looks: int = Field(default=3, ge=1, le=100, description="good looks in a row before it counts as recovered")
 
 
 _Scope = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_]{0,31})/(\*|[a-z0-9][a-z0-9-]{0,62})$")]

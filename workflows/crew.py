@@ -27,6 +27,8 @@ class Crew:
 
     def __init__(self, dossier: Dossier) -> None:
         self._dossier = dossier
+        self._so_far: Recovery | None = None
+        """How the verification that is under way judged the service last; `None`: it has not looked yet."""
 
     def _within(self, kind: options.Options) -> options.Options:
         return options.noticed_within(kind, self._dossier.policy.worker_lost_after)
@@ -207,26 +209,29 @@ class Crew:
 
         Args:
             before: what to compare with.
-            taken: how many looks of the policy's `max_looks` are used up; fewer than all.
+            taken: how many looks of the policy's `max_looks` this verification has used up.
             ask_live: whether to ask what is live as well.
         """
         policy, recovery = self._dossier.policy, self._dossier.recovery
         worse = recovery is not None and recovery.classification is Classification.DEGRADED
+        self._so_far = self._so_far if taken else None
+        counted = self._so_far if self._so_far and self._so_far.samples else None
         several = not policy.look_every and not worse  # what is worse is counted look by look
         order = VerifyInput(
             incident_id=self._dossier.incident_id,
             environment=self._dossier.environment,
             service=self._dossier.service,
             before=before,
-            looks=tuple(self._dossier.looks[-policy.recovery.stable_looks :]),
-            times=min(policy.recovery.stable_looks, policy.max_looks - taken) if several else 1,
+            looks=tuple(self._dossier.looks[-policy.recovery.stable_looks :]) if self._so_far and not counted else (),
+            so_far=counted,
+            times=max(1, min(policy.recovery.stable_looks, policy.max_looks - taken)) if several else 1,
             thresholds=policy.thresholds,
             limits=policy.recovery,
             source_timeout=policy.source_timeout,
             ask_live=ask_live,
         )
         try:
-            return await workflow.execute_activity_method(
+            verified = await workflow.execute_activity_method(
                 Verify.look,
                 order,
                 summary=f"look {taken + 1} of at most {policy.max_looks}",
@@ -234,6 +239,8 @@ class Crew:
             )
         except ActivityError:
             return None
+        self._so_far = verified.recovery
+        return verified
 
     async def keep(self, snapshot: Snapshot) -> bool:
         """Whether the snapshot was written."""

@@ -301,7 +301,7 @@ class IncidentWorkflow:
         self._stop_if_ended()
         self._chronicle.enter(Stage.VERIFYING)
         taken = 0
-        while taken < policy.max_looks:
+        while taken < policy.max_looks or (self._page_waits() and taken < 2 * policy.max_looks):
             if taken:
                 await self._pause(policy.look_every, "until the next look")
             verified = await self._crew.look(before, taken, ask_live=taken == 0)
@@ -309,17 +309,29 @@ class IncidentWorkflow:
             if verified is None:
                 self._chronicle.note(f"look {taken}: nobody could look")
                 continue
-            self._dossier.looks += verified.looks
-            self._dossier.recovery = verified.recovery
-            workflow.set_current_details(showing.details(self._dossier))
-            self._count_worse(verified)
-            if verified.recovery.settled or self._made_worse():
+            self._keep(verified)
+            if (verified.recovery.settled and not self._page_waits()) or self._made_worse():
                 break
             if await self._is_another_matter(seen, verdict, verified):
                 changed = await self._unless_ended(self._crew.collect())
                 if not changed.assessment.healthy and self._dossier.rounds < _ROUNDS:
                     return changed
         return None
+
+    def _keep(self, verified: Verified) -> None:
+        waited = self._page_waits()
+        self._dossier.looks += verified.looks
+        self._dossier.recovery = verified.recovery
+        workflow.set_current_details(showing.details(self._dossier))
+        self._count_worse(verified)
+        if self._page_waits() and not waited:
+            stable_for = self._dossier.policy.recovery.stable_for
+            self._chronicle.note(f"recovered; the page closes once it has been so for {stable_for}")
+
+    def _page_waits(self) -> bool:
+        """Whether it has recovered, and a page stays open until it has been so for the whole stability window."""
+        recovery = self._dossier.recovery
+        return recovery is not None and not recovery.stable and self._people.paging
 
     async def _is_another_matter(self, seen: Detection, verdict: Verdict, verified: Verified) -> bool:
         """Whether it has to be decided anew: it is worse, or something else is live, and nothing was done yet."""
@@ -352,7 +364,9 @@ class IncidentWorkflow:
         said = recovery.classification if recovery else Classification.INCONCLUSIVE
         recovered = said is Classification.FULLY_RECOVERED
         self._chronicle.enter(Stage.REPORTING, said)
-        if recovered:
+        if recovered and self._page_waits():
+            self._chronicle.note("the page stays open: it has not been well for long enough to be closed")
+        elif recovered:
             await self._people.resolve()
         elif said is Classification.DEGRADED:
             self._people.escalate(f"{said} after {len(self._dossier.looks)} looks")

@@ -35,9 +35,10 @@ from commander.view import Progress, comparison, summary
 from incident.budget import UNBOUNDED
 from incident.dossier import Trigger
 from incident.model import Fact
-from incident.policy import Mode, Policy, RecoveryLimits
+from incident.policy import Mode, Policy
 from incident.rules import RulesAnalyst
 from incident.snapshot import Snapshot
+from incident.verifying import RecoveryLimits
 from integrations.openai import OpenAIAnalyst, OpenAISettings
 from integrations.openai import build_client as build_openai_client
 from integrations.store import SqlStore, StoreSettings

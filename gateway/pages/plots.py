@@ -8,8 +8,8 @@ import pygal  # type: ignore[import-untyped]  # it ships no types
 from pygal.style import Style  # type: ignore[import-untyped]  # the same
 
 from incident.evidence import Metric, Unit
-from incident.policy import RecoveryLimits
 from incident.recovery import Look
+from incident.verifying import RecoveryLimits
 
 # pygal leaves a finder of modules behind, for plots of its own that are not installed here, of a kind that Python 3.12
 # passes over and that makes 3.11 warn at every import that looks further.

@@ -9,6 +9,7 @@ from incident.dossier import Dossier, Stage, TimelineEntry, proposal_digest
 from incident.ledger import RunState
 from incident.recovery import classify
 from incident.snapshot import Outcome, Snapshot, close
+from incident.verifying import RecoveryLimits
 from tests import builders
 from tests.builders import NOW
 from tests.e2e.pages_browser import DESKTOP, PHONE, chromium, served, tab, why_not
@@ -18,6 +19,7 @@ from tests.e2e.pages_office import Desktop, asking_dossier
 FOLDER = Path(__file__).parents[2] / "docs" / "images"
 ASKING = f"/ui/incidents/{builders.INCIDENT_ID}"
 CLOSED = f"/ui/incidents/{numbered(1)}"
+_BY_LOOKS = RecoveryLimits(count_requests=False)
 PICTURES = (
     ("incident-asking", ASKING, DESKTOP),
     ("incident-closed", f"{CLOSED}#comparison", DESKTOP),
@@ -65,7 +67,7 @@ def closed(number: int, outcome: Outcome = Outcome.RECOVERED) -> Snapshot:
         looks=looks,
         notifications=[builders.notification()],
     )
-    dossier.recovery = classify(builders.look(seen=builders.degraded_evidence()), looks, dossier.policy.recovery)
+    dossier.recovery = classify(builders.look(seen=builders.degraded_evidence()), looks, _BY_LOOKS)
     return close(dossier, outcome, opened_at + timedelta(minutes=number + 4))
 
 

@@ -10,9 +10,9 @@ import pytest
 from incident.dossier import Stage
 from incident.gate import Course
 from incident.ledger import RunState
-from incident.policy import RecoveryLimits
 from incident.recovery import Classification
 from incident.snapshot import Outcome
+from incident.verifying import RecoveryLimits
 from tests import builders
 from tests.fault import invariants
 from tests.fault.histories import Event, Happening, History

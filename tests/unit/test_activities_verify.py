@@ -9,7 +9,8 @@ from activities.observation import Observer
 from activities.verify import Verified, Verify, VerifyInput
 from incident.errors import PermanentError, UnknownServiceError
 from incident.evidence import Source
-from incident.recovery import Classification
+from incident.recovery import Classification, Recovery
+from incident.samples import Samples
 from incident.severity import Severity
 from tests import builders
 from tests.fakes import FakeService, FakeServices
@@ -69,6 +70,23 @@ async def test_what_has_settled_needs_no_look() -> None:
     found = await looked(service, looks=(builders.look(), builders.look()), ask_live=True)
     assert (found.looks, found.recovery.settled, found.live) == ((), True, None)
     assert not service.reads
+
+
+async def test_what_earlier_looks_have_shown_is_carried_on_without_them() -> None:
+    first = await looked(FakeService(live=100))
+    second = await looked(FakeService(live=100), so_far=first.recovery)
+    assert second.recovery == (await looked(FakeService(live=100), looks=first.looks)).recovery
+    assert second.recovery.samples
+    assert (second.recovery.samples.looks, second.recovery.settled) == (2, True)
+
+
+async def test_what_has_recovered_is_looked_at_until_a_page_may_be_closed() -> None:
+    service = FakeService(live=100)
+    recovered = Recovery(
+        classification=Classification.FULLY_RECOVERED, reasons=(), settled=True, stable=False, samples=Samples()
+    )
+    assert len((await looked(service, so_far=recovered)).looks) == 1
+    assert (await looked(service, so_far=recovered.model_copy(update={"stable": True}))).looks == ()
 
 
 async def test_the_severity_is_the_newest_looks() -> None:

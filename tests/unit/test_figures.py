@@ -33,7 +33,8 @@ def recovered(*looks: Look, asked_after: timedelta | None = timedelta(minutes=1)
     assert dossier.evidence
     assert dossier.assessment
     before = look_at(dossier.evidence, dossier.assessment)
-    dossier.recovery = classify(before, taken, dossier.policy.recovery)
+    by_looks = dossier.policy.recovery.model_copy(update={"count_requests": False})
+    dossier.recovery = classify(before, taken, by_looks)
     return close(dossier, Outcome.RECOVERED, NOW + minutes(4))
 
 

@@ -4,9 +4,9 @@ from incident.evidence import SourceState
 from incident.gate import Course, Verdict
 from incident.ledger import RunState
 from incident.messages import Ask, ChatKind, ChatMessage, Claim, MessageField, Page, said_again
-from incident.policy import RecoveryLimits
 from incident.recovery import classify
 from incident.severity import Severity
+from incident.verifying import RecoveryLimits
 from incident.wording import alert, change, details, instead, intention, page, question, refused, report, review
 from tests.builders import (
     INCIDENT_ID,

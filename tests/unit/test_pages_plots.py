@@ -10,8 +10,8 @@ import pytest
 
 from gateway.pages.plots import plot
 from incident.evidence import Metric
-from incident.policy import RecoveryLimits
 from incident.recovery import Look
+from incident.verifying import RecoveryLimits
 from tests import builders
 from tests.builders import NOW
 from tests.e2e.pages_office import Desktop

@@ -8,7 +8,8 @@ from incident.errors import ConfigurationError
 from incident.evidence import Metric
 from incident.freeze import Weekday
 from incident.ledger import Quota
-from incident.policy import Mode, Policy, PolicyBook, RecoveryLimits, parse_policy
+from incident.policy import Mode, Policy, PolicyBook, parse_policy
+from incident.verifying import RecoveryLimits
 from tests.builders import policy
 
 KNOWN = ("payment-api", "checkout")

@@ -11,10 +11,10 @@ from pydantic import SecretStr
 from incident.anomalies import Kind, Thresholds, Tier, assess
 from incident.errors import ConfigurationError, PermanentError, TransientError
 from incident.evidence import Evidence, Health, Metric, MetricsReport
-from incident.policy import RecoveryLimits
 from incident.prometheus import PrometheusEndpoint
 from incident.recovery import Classification, classify, look_at
 from incident.services import parse_registry
+from incident.verifying import RecoveryLimits
 from integrations.http import HttpSettings, build_client
 from integrations.mock_service import MockPaymentApi
 from integrations.prometheus import NO_QUERY, Prometheus, PrometheusMetrics, PrometheusSettings

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from incident.anomalies import Kind
 from incident.evidence import Evidence, Health, Metric, Reading, SourceState, unseen
-from incident.policy import RecoveryLimits
 from incident.recovery import Classification, Look, Recovery, classify, improvement, look_at
+from incident.verifying import RecoveryLimits
 from tests.builders import (
     DEGRADED_METRICS,
     ENVIRONMENT,

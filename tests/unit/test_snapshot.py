@@ -12,10 +12,11 @@ from incident.dossier import Dossier
 from incident.evidence import unseen
 from incident.gate import judge
 from incident.ledger import RemediationKind, RunState, Stop
-from incident.policy import Mode, RecoveryLimits
+from incident.policy import Mode
 from incident.recovery import classify
 from incident.severity import PagerDutyPriority, Severity
 from incident.snapshot import ActionTaken, Outcome, Snapshot, action_taken, close, snapshot_schema
+from incident.verifying import RecoveryLimits
 from tests.builders import (
     ENVIRONMENT,
     INCIDENT_ID,
@@ -65,7 +66,7 @@ def recovered_dossier() -> Dossier:
     return decided_dossier(
         trigger={"source": "kestra", "execution_id": "exec-1", "chaos_mode": True},
         looks=looks,
-        recovery=classify(look(seen=degraded_evidence()), looks, RecoveryLimits(stable_looks=2)),
+        recovery=classify(look(seen=degraded_evidence()), looks, RecoveryLimits(stable_looks=2, count_requests=False)),
         remediation=remediation_record(),
         proposal=proposal(),
         approval=approval(),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, Unpack
 from uuid import uuid4
@@ -56,6 +56,7 @@ class Fakes(TypedDict):
     pager: NotRequired[FakePager]
     store: NotRequired[InMemoryStore]
     stopped: NotRequired[str]
+    clock: NotRequired[Callable[[], datetime]]
 
 
 @dataclass
@@ -70,6 +71,7 @@ class Shift:
     pager: FakePager = field(default_factory=FakePager)
     store: InMemoryStore = field(default_factory=InMemoryStore)
     stopped: str = ""
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     name: str = field(default_factory=unique)
 
     @property
@@ -84,6 +86,7 @@ class Shift:
             store=self.store,
             ledger=self.store,
             stopped=self.stopped,
+            clock=self.clock,
         )
 
     def request(self, policy: Mapping[str, object] | None = None, **changes: object) -> IncidentRequest:
