@@ -13,21 +13,29 @@ from incident.evidence import (
     Evidence,
     LogsReport,
     MetricsReport,
+    Neighbour,
     Source,
     SourceState,
 )
 from incident.log_templates import told_apart
-from incident.ports import Services
+from incident.ports import Services, Surroundings
 
 _Report = TypeVar("_Report", MetricsReport, LogsReport, AlertsReport, DeploymentsReport)
 
 
 class Observer:
-    """Collects evidence of the services of a registry."""
+    """Collects evidence of the services of a registry.
 
-    def __init__(self, services: Services, clock: Callable[[], datetime]) -> None:
-        self._services = services
-        self._clock = clock
+    Args:
+        services: their connections.
+        clock: the time, aware.
+        surroundings: knows which services are around one; without it none is looked at.
+    """
+
+    def __init__(
+        self, services: Services, clock: Callable[[], datetime], surroundings: Surroundings | None = None
+    ) -> None:
+        self._services, self._clock, self._surroundings = services, clock, surroundings
 
     async def context(self, environment: str, service: str, limit: timedelta) -> Evidence:
         """The whole context. A source that fails or takes longer than `limit` is reported as failed.
@@ -35,7 +43,9 @@ class Observer:
         Raises:
             UnknownServiceError: the registry has no such service.
         """
-        return await self._look(environment, service, limit, frozenset(Source))
+        return await self._with_around(
+            self._look(environment, service, limit, frozenset(Source)), environment, service, limit
+        )
 
     async def pulse(self, environment: str, service: str, limit: timedelta, *, deployments: bool = False) -> Evidence:
         """Metrics and alerts: what recovery is judged by; and the deployments, if wanted. The others are empty.
@@ -45,6 +55,17 @@ class Observer:
         """
         asked = {Source.METRICS, Source.ALERTS} | ({Source.DEPLOYMENTS} if deployments else set())
         return await self._look(environment, service, limit, frozenset(asked))
+
+    async def verification(
+        self, environment: str, service: str, limit: timedelta, *, deployments: bool = False
+    ) -> Evidence:
+        """As `pulse`, with the metrics of the services around: a rollback may move a fault next door.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        looking = self.pulse(environment, service, limit, deployments=deployments)
+        return await self._with_around(looking, environment, service, limit)
 
     async def confirmation(self, environment: str, service: str, limit: timedelta) -> Evidence:
         """Metrics and deployments only: what an action rests on. The other sources are empty and cannot delay it.
@@ -62,6 +83,21 @@ class Observer:
         """
         source = self._services.connect(environment, service).deployments
         return await _read(source.read_deployments, DeploymentsReport, limit, asked=True)
+
+    async def _with_around(
+        self, looking: Awaitable[Evidence], environment: str, service: str, limit: timedelta
+    ) -> Evidence:
+        calls = self._surroundings.calls(environment, service) if self._surroundings else ()
+        near = sorted({name for call in calls if service in call for name in call} - {service})
+        neighbours = asyncio.gather(*(self._neighbour(environment, name, limit) for name in near))
+        seen, around = await asyncio.gather(looking, neighbours)
+        return seen.model_copy(update={"around": tuple(around)}) if around else seen
+
+    async def _neighbour(self, environment: str, service: str, limit: timedelta) -> Neighbour:
+        source = self._services.connect(environment, service).metrics
+        report = await _read(source.read_metrics, MetricsReport, limit, asked=True)
+        values = {each.metric: None if each.at_least else each.value for each in report.readings}
+        return Neighbour(service=service, values=values)
 
     async def _look(self, environment: str, service: str, limit: timedelta, asked: frozenset[Source]) -> Evidence:
         known = self._services.connect(environment, service)

@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities.observation import Observer
 from incident.anomalies import Thresholds, assess
+from incident.evidence import Normal
 from incident.model import Fact
 from incident.recovery import Look, Recovery, classify, look_at
 from incident.severity import Severity
@@ -28,6 +29,8 @@ class VerifyInput(Fact):
     thresholds: Thresholds
     limits: RecoveryLimits
     source_timeout: timedelta
+    normals: tuple[Normal, ...] = ()
+    """What is normal of the service by its history, as it was known when the incident opened."""
     ask_live: bool = False
     """Whether to ask the deployment history what is live."""
 
@@ -59,19 +62,20 @@ class Verify:
         looks: tuple[Look, ...] = ()
         severity = Severity.P3
         live: int | None = None
-        recovery = order.so_far or classify(order.before, order.looks, order.limits)
+        limits = order.limits.beside(order.normals)
+        recovery = order.so_far or classify(order.before, order.looks, limits)
         while len(looks) < order.times and not _over(recovery):
             asked = order.ask_live and not looks
-            evidence = await self._observer.pulse(
+            evidence = await self._observer.verification(
                 order.environment, order.service, order.source_timeout, deployments=asked
             )
             if asked and evidence.deployments.live:
                 live = evidence.deployments.live.deployment_id
-            assessment = assess(evidence, order.thresholds)
+            assessment = assess(evidence.with_normals(order.normals), order.thresholds)
             severity = assessment.severity
             look = look_at(evidence, assessment)
             looks = (*looks, look)
-            recovery = classify(order.before, (look,), order.limits, recovery.samples)
+            recovery = classify(order.before, (look,), limits, recovery.samples)
         return Verified(looks=looks, recovery=recovery, severity=severity, live=live)
 
 

@@ -282,6 +282,13 @@ class Background(SourceReport):
         return next((each for each in self.normals if each.metric is metric), None)
 
 
+class Neighbour(Fact):
+    """One look at a service next door."""
+
+    service: str
+    values: dict[Metric, float | None] = Field(description="in the metrics' units; null: unreadable")
+
+
 class Evidence(Fact):
     """Everything that was seen of one service at one time."""
 
@@ -294,6 +301,10 @@ class Evidence(Fact):
     deployments: DeploymentsReport
     background: Background | None = Field(
         default=None, exclude_if=is_default, description="since 1.3; null: no source has a history of the metrics"
+    )
+
+    around: tuple[Neighbour, ...] = Field(
+        default=(), exclude_if=is_default, description="since 1.3; the services that it needs or that need it directly"
     )
 
     @property

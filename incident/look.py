@@ -3,15 +3,8 @@
 from pydantic import Field
 
 from incident.anomalies import Anomaly, Assessment
-from incident.evidence import Evidence, Health, Metric, SourceState
+from incident.evidence import Evidence, Health, Metric, Neighbour, SourceState
 from incident.model import Fact, Moment, is_default
-
-
-class Neighbour(Fact):
-    """One look at a service next door."""
-
-    service: str
-    values: dict[Metric, float | None] = Field(description="in the metrics' units; null: unreadable")
 
 
 class Look(Fact):
@@ -48,4 +41,5 @@ def look_at(evidence: Evidence, assessment: Assessment) -> Look:
         anomalies=assessment.anomalies,
         deployment_id=evidence.metrics.deployment_id,
         problem=(evidence.metrics.problem or "no reason is given") if failed else "",
+        around=evidence.around,
     )

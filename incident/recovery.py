@@ -16,13 +16,13 @@ from incident.comparison import (
     worse_over,
 )
 from incident.evidence import Metric
-from incident.look import Look, Neighbour, look_at
+from incident.look import Look, look_at
 from incident.model import Fact, Moment
 from incident.samples import APART, Sample, Samples
 from incident.sequential import requests_needed
 from incident.verifying import RecoveryLimits
 
-__all__ = ["COMPARED", "Classification", "Look", "Neighbour", "Recovery", "classify", "improvement", "look_at"]
+__all__ = ["COMPARED", "Classification", "Look", "Recovery", "classify", "improvement", "look_at"]
 
 COMPARED = (
     Metric.ERROR_RATE,

@@ -1,9 +1,11 @@
 """When a service counts as recovered, better or worse after an incident."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from pydantic import Field
 
+from incident.evidence import Metric, Normal
 from incident.model import Duration, Fact
 
 
@@ -63,3 +65,13 @@ class RecoveryLimits(Fact):
         gt=timedelta(0),
         description="the same for fewer requests in that time than could show a recovery",
     )
+
+    def beside(self, normals: Sequence[Normal]) -> "RecoveryLimits":
+        """These limits for a service of which that is normal: what it always has does not keep it from recovering."""
+        high = {each.metric: each.high for each in normals if each.high is not None}
+        return self.model_copy(
+            update={
+                "error_rate_below": min(1.0, max(self.error_rate_below, high.get(Metric.ERROR_RATE, 0.0))),
+                "p99_below": max(self.p99_below, high.get(Metric.P99_LATENCY, 0.0)),
+            }
+        )

@@ -131,7 +131,7 @@ def _analyst(settings: Settings, rules: RulesAnalyst, budget: ports.Budget) -> p
 
 def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
     """Every activity of an incident that may wait, ready to be registered."""
-    observer = Observer(world.services, world.clock)
+    observer = Observer(world.services, world.clock, world.surroundings)
     analyze = Analyze(world.analyst, world.rules, Memory(world.ledger, world.stopped), world.clock)
     detect = Detect(observer, world.historian())
     notify = Notify(world.chat, world.pager)

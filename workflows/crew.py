@@ -228,6 +228,7 @@ class Crew:
             thresholds=policy.thresholds,
             limits=policy.recovery,
             source_timeout=policy.source_timeout,
+            normals=self._dossier.evidence.normals if self._dossier.evidence else (),
             ask_live=ask_live,
         )
         try:

@@ -8,12 +8,15 @@ from temporalio.testing import ActivityEnvironment
 from activities.observation import Observer
 from activities.verify import Verified, Verify, VerifyInput
 from incident.errors import PermanentError, UnknownServiceError
-from incident.evidence import Source
+from incident.evidence import Metric, Neighbour, Source
 from incident.recovery import Classification, Recovery
 from incident.samples import Samples
 from incident.severity import Severity
 from tests import builders
 from tests.fakes import FakeService, FakeServices
+from tests.histories import FakeSurroundings
+
+WELL = {Metric.ERROR_RATE: 0.008, Metric.P99_LATENCY: 180.0}
 
 
 def now() -> datetime:
@@ -122,3 +125,47 @@ async def test_a_history_that_fails_or_hangs_spoils_no_look() -> None:
 async def test_an_unknown_service_is_refused() -> None:
     with pytest.raises(UnknownServiceError):
         await looked(FakeService(), environment="staging")
+
+
+@pytest.mark.parametrize(("known", "recovers"), [(True, True), (False, False)], ids=["by history", "by the limits"])
+async def test_what_a_service_always_has_does_not_keep_it_from_recovering(known: bool, recovers: bool) -> None:  # noqa: FBT001 - the case
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, builders.metrics({"p99_latency": 640.0}))
+    normals = (builders.normal(Metric.P99_LATENCY, 640.0, high=800.0),) if known else ()
+    found = await looked(service, times=2, normals=normals)
+    assert (found.recovery.classification is Classification.FULLY_RECOVERED) is recovers
+
+
+async def beside(database: FakeService, **changes: object) -> Verified:
+    """Verified with a database next door, and one service further on that nobody asks."""
+    services = FakeServices(FakeService(live=100))
+    services.add(database, builders.ENVIRONMENT, "database")
+    far = FakeSurroundings(
+        {name: None for name in (builders.SERVICE, "database", "disk")},
+        (builders.SERVICE, "database"),
+        ("database", "disk"),
+    )
+    verify = Verify(Observer(services, now, far))
+    before = builders.degraded_evidence(around=(Neighbour(service="database", values=WELL),))
+    task_ = task(before=builders.look(seen=before), times=2, **changes)
+    return await ActivityEnvironment().run(verify.look, task_)
+
+
+async def test_a_service_next_door_that_is_as_it_was_is_no_matter() -> None:
+    found = await beside(FakeService(live=100))
+    assert [each.service for each in found.looks[0].around] == ["database"]
+    assert found.recovery.classification is Classification.FULLY_RECOVERED
+
+
+async def test_a_fault_that_moved_next_door_is_no_recovery() -> None:
+    found = await beside(FakeService(live=101))
+    assert found.recovery.classification is not Classification.FULLY_RECOVERED
+    assert any("next door: database" in reason for reason in found.recovery.reasons)
+
+
+async def test_a_service_next_door_that_cannot_be_read_says_nothing() -> None:
+    database = FakeService(live=100)
+    database.fail(Source.METRICS, PermanentError("prometheus", "no such series"))
+    found = await beside(database)
+    assert found.looks[0].around == (Neighbour(service="database", values={}),)
+    assert found.recovery.classification is Classification.FULLY_RECOVERED

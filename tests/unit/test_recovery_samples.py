@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from incident.evidence import Health, Metric, unseen
-from incident.recovery import Classification, Look, Neighbour, Recovery, classify
+from incident.evidence import Health, Metric, Neighbour, unseen
+from incident.recovery import Classification, Look, Recovery, classify
 from incident.samples import Samples
 from incident.verifying import RecoveryLimits
 from tests.builders import ENVIRONMENT, NOW, SERVICE, alerts, healthy_evidence, look, metrics
