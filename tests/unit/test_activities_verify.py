@@ -16,7 +16,7 @@ from tests import builders
 from tests.fakes import FakeService, FakeServices
 from tests.histories import FakeSurroundings
 
-WELL = {Metric.ERROR_RATE: 0.008, Metric.P99_LATENCY: 180.0}
+WELL: dict[Metric, float | None] = {Metric.ERROR_RATE: 0.008, Metric.P99_LATENCY: 180.0}
 
 
 def now() -> datetime:
@@ -141,7 +141,7 @@ async def beside(database: FakeService, **changes: object) -> Verified:
     services = FakeServices(FakeService(live=100))
     services.add(database, builders.ENVIRONMENT, "database")
     far = FakeSurroundings(
-        {name: None for name in (builders.SERVICE, "database", "disk")},
+        dict.fromkeys((builders.SERVICE, "database", "disk")),
         (builders.SERVICE, "database"),
         ("database", "disk"),
     )
