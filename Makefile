@@ -82,6 +82,10 @@ check: .venv/.installed  ## lint, format, types, import rules, workflows
 bench: .venv/.installed  ## what the durability costs, as ratios in one run
 	$(BIN)/python -m bench
 
+.PHONY: quality
+quality: .venv/.installed  ## what the judgement is worth, on recorded and made-up incidents: writes docs/quality.md, in half an hour
+	$(BIN)/python -m bench.quality
+
 .PHONY: histories
 histories: .venv/.installed  ## record the replay histories anew, after a deliberate change of the workflow's order
 	$(BIN)/python -m tests.replay.record

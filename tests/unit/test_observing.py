@@ -206,9 +206,9 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, floa
 
 
 FLOORS = [
-    (group, figure, *floor)
+    (group, figure, side, floor)
     for group, figures in json.loads((RECORDED / "floors.json").read_text()).items()
-    for figure, floor in figures.items()
+    for figure, (side, floor, _goal) in figures.items()
 ]
 
 
