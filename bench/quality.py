@@ -139,14 +139,14 @@ def _decisions(incidents: int, jobs: int) -> Iterable[str]:
         "|---|---|---|---|---|---|",
     )
     for decider, figures in found["overall"].items():
-        shares = " | ".join(f"{figures[name] * 1000:.1f}" for name in ("harmful", "missed", "acted", "asked"))
+        shares = " | ".join(f"{figures[name]:.1f}" for name in ("harmful", "missed", "acted", "asked"))
         yield f"| {decider} | {figures['regret']:.0f} ± {figures['regret_error']:.0f} | {shares} |"
     yield from (
         "",
         "| production | measured | bar | |",
         "|---|---|---|---|",
-        _row("harmful, overall", found["overall"]["production"]["harmful"], 0.001, "<="),
-        _row("harmful, in the worst class and noise", worst, 0.005, "<="),
+        _row("harmful, overall", found["overall"]["production"]["harmful"], 1, "<="),
+        _row("harmful, in the worst class and noise", worst, 5, "<="),
         "",
         "| class of fault (all noises) | production: regret | harmful | missed | always | never | seed |",
         "|---|---|---|---|---|---|---|",
@@ -160,8 +160,8 @@ def _decisions(incidents: int, jobs: int) -> Iterable[str]:
         }
         shown = [
             f"{mean['production', 'regret']:.0f}",
-            f"{mean['production', 'harmful'] * 1000:.1f}",
-            f"{mean['production', 'missed'] * 1000:.1f}",
+            f"{mean['production', 'harmful']:.1f}",
+            f"{mean['production', 'missed']:.1f}",
             *(f"{mean[decider, 'regret']:.0f}" for decider in ("always_roll_back", "never_act", "seed")),
         ]
         yield f"| {fault} | {' | '.join(shown)} |"

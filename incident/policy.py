@@ -54,6 +54,12 @@ class Policy(Fact):
         gt=timedelta(0),
         description="a rollback needs a live deployment activated this shortly before the onset",
     )
+    acts_within: Duration = Field(
+        default=timedelta(minutes=30),
+        gt=timedelta(0),
+        description="a live deployment activated longer than this before the onset is asked about, not acted on: what "
+        "shows late has other explanations",
+    )
     min_signals: int = Field(
         default=2, ge=1, le=6, description="kinds of anomaly that must agree, at least one of them a measured metric"
     )

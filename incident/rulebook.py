@@ -143,6 +143,15 @@ def _live_guilty(matter: Matter) -> Answer | None:
     return guilt is Guilt.GUILTY, words
 
 
+def _live_prompt(matter: Matter) -> Answer | None:
+    live, within = matter.live, matter.policy.acts_within
+    if live is None or live.activated_at is None:
+        return None
+    lead = matter.evidence.onset - live.activated_at
+    alive = timedelta(seconds=round(max(lead.total_seconds(), 0)))
+    return lead <= within, f"it was live for {alive} before the onset; the policy acts by itself within {within}"
+
+
 def _target_known(matter: Matter) -> Answer:
     known = matter.target is not None
     return known, f"deployment {matter.decision.rollback_to} is {'in' if known else 'not in'} the service's history"
@@ -311,6 +320,7 @@ RULES: tuple[Rule, ...] = (
     Rule("not_shadow", "the mode is not `shadow`", Course.PAGE, _not_shadow),
     Rule("auto", "the mode is not `ask`", Course.ASK, _auto),
     Rule("live_guilty", "code finds it guilty: time, place and what moved speak for it", Course.ASK, _live_guilty),
+    Rule("live_prompt", "it went live within `acts_within` before the onset", Course.ASK, _live_prompt),
     Rule("measured_severity", "the readings alone, without alerts or logs, say P0", Course.ASK, _measured_severity),
     Rule(
         "independent_signals",

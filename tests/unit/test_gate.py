@@ -117,7 +117,7 @@ def test_the_live_deployment_must_have_been_activated_shortly_before_the_onset(
     explains: bool,  # noqa: FBT001 - the case
 ) -> None:
     history = (bad_deployment(activated_at=activated), deployment(100, activated_at=NOW - timedelta(days=3)))
-    verdict = judged(seen=with_history(*history), rules=policy(deployment_explains_within="2h"))
+    verdict = judged(seen=with_history(*history), rules=policy(deployment_explains_within="2h", acts_within="2h"))
     assert (verdict.course is Course.ACT) is explains
     if not explains:
         assert verdict.course is Course.PAGE
@@ -561,6 +561,15 @@ def test_a_live_deployment_of_unknown_age_was_made_live_by_nothing_that_is_known
     assert "live_explains_onset" in failed(verdict)
 
 
+@pytest.mark.parametrize(("minutes", "course"), [(30, Course.ACT), (31, Course.ASK)])
+def test_what_shows_late_is_asked_about(minutes: int, course: Course) -> None:
+    history = deployments(bad_deployment(activated_at=ONSET - timedelta(minutes=minutes)), deployment(100))
+    verdict = judge(
+        decision(), degraded_evidence(deployments=history), assessment(), ledger(), policy(acts_within="30m")
+    )
+    assert (verdict.course, failed(verdict)) == (course, set() if course is Course.ACT else {"live_prompt"})
+
+
 # The table of rules.
 
 
@@ -574,6 +583,7 @@ def test_only_these_rules_may_be_overruled_by_a_person() -> None:
     assert [rule.name for rule in RULES if rule.otherwise is not Course.PAGE] == [
         "auto",
         "live_guilty",
+        "live_prompt",
         "measured_severity",
         "independent_signals",
         "confidence",

@@ -74,6 +74,11 @@ MEASURED_SIGNS = {"errors", "latency", "cpu", "memory"}
 WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
+def begun(seen: Evidence) -> datetime:
+    """When it began: where no history tells, when the first alert did."""
+    return min([each.started_at for each in seen.alerts.alerts if each.state == "firing"] + [seen.collected_at])
+
+
 def defensible(case: Case) -> bool:
     """Whether nothing forbids it that no person may overrule."""
     proposal, seen, rules = case.decision, case.evidence, case.policy
@@ -85,7 +90,7 @@ def defensible(case: Case) -> bool:
     went_live, was_live = live[0].activated_at, wanted[0].activated_at
     if went_live is None or was_live is None:
         return False
-    onset = min([each.started_at for each in seen.alerts.alerts if each.state == "firing"] + [seen.collected_at])
+    onset = begun(seen)
     newer = [each for each in history if each.activated_at and each.activated_at > was_live]
     undone = {past.from_deployment for past in case.ledger.remediations if past.state == "succeeded"}
     return (
@@ -109,8 +114,11 @@ def unattended(case: Case) -> bool:
     ages = [(case.ledger.at - each.at, each.kind) for each in past]
     kinds = {anomaly.kind for anomaly in case.assessment.anomalies}
     signs = {sign for sign, shown_by in SIGNS.items() if shown_by & kinds}
+    (went_live,) = [each.activated_at for each in case.evidence.deployments.deployments if each.live]
     return (
         rules.mode == "auto"
+        and went_live is not None
+        and begun(case.evidence) - went_live <= rules.acts_within
         and any(each.tier == "CRITICAL" and each.value is not None for each in case.assessment.anomalies)
         and len(signs) >= rules.min_signals
         and bool(signs & MEASURED_SIGNS)
@@ -268,6 +276,7 @@ PARTS: dict[str, st.SearchStrategy[Any]] = {
     ).map(tuple),
     "min_confidence": st.one_of(st.sampled_from([0.5, 0.92, 0.93, 1.0]), st.floats(0.5, 1)),
     "deployment_explains_within": st.sampled_from([MINUTE * 7, MINUTE * 8, MINUTE * 9, HOUR * 3]),
+    "acts_within": st.sampled_from([MINUTE * 7, MINUTE * 8, MINUTE * 9, HOUR * 3]),
     "min_signals": st.integers(1, 6),
     "max_deployments_back": st.integers(1, 5),
     "service_rollbacks_per_hour": st.integers(0, 4),
@@ -347,6 +356,7 @@ TIGHTER: dict[str, Callable[[Policy], st.SearchStrategy[Any]]] = {
     "deployment_explains_within": lambda rules: st.sampled_from(
         [rules.deployment_explains_within * share for share in (0.1, 0.9, 0.99)]
     ),
+    "acts_within": lambda rules: st.sampled_from([rules.acts_within * share for share in (0.1, 0.9, 0.99)]),
     "approvers": lambda _: st.just(()),
 }
 
