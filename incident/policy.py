@@ -55,7 +55,7 @@ class Policy(Fact):
         description="a rollback needs a live deployment activated this shortly before the onset",
     )
     acts_within: Duration = Field(
-        default=timedelta(minutes=30),
+        default=timedelta(minutes=15),
         gt=timedelta(0),
         description="a live deployment activated longer than this before the onset is asked about, not acted on: what "
         "shows late has other explanations",
