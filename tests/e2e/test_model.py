@@ -62,7 +62,7 @@ async def test_a_model_that_demands_a_rollback_nothing_explains_gets_a_page_inst
     assert snapshot["analysis"]["decision"]["action"] == "rollback"
     assert (snapshot["action_taken"], snapshot["remediation"]) == ("escalate", None)
     refused = [finding["rule"] for finding in snapshot["verdict"]["findings"] if not finding["passed"]]
-    assert refused == ["live_explains_onset"]
+    assert refused == ["live_explains_onset", "live_not_innocent", "live_guilty", "live_prompt"]
 
 
 async def test_where_the_model_stays_invalid_the_rules_decide_and_the_record_says_why(
