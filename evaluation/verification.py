@@ -113,11 +113,11 @@ class Course:
 
 
 def verify(verifications: int = 10_000, seed: int = 8, rates: Sequence[float] = RATES) -> VerificationReport:
-    """The report on that many verifications, spread over every cell; the same seed gives the same report."""
+    """The report on at least that many verifications, spread over every cell; the same seed gives the same report."""
     kinds = tuple(product(RATIOS, rates, Wander))
     limit = RecoveryLimits().error_rate_below
     weights = np.array([_AT_THE_LIMIT if ratio == limit else 1 for ratio, _, _ in kinds])
-    shares = np.maximum(1, np.round(weights / weights.sum() * verifications).astype(int))
+    shares = np.ceil(weights / weights.sum() * verifications).astype(int)
     rng = np.random.default_rng(seed)
     cells = tuple(_cell(*kind, int(share), rng) for kind, share in zip(kinds, shares, strict=True))
     busy = [each.seconds_to_recovered for each in cells if each.healthy and each.requests_per_second >= BUSY]
