@@ -84,11 +84,11 @@ def norms_of(
         changes: what is known to have been changed.
         sensitivity: how readily something is extreme.
     """
-    if not len(frame):
+    own = [column for column in frame.columns if column.service == service]
+    if not len(frame) or not own:
         return Norms((), None, ())
     now = float(frame.times[-1])
     healthy, recent = frame.between(-np.inf, now - RECENT), frame.between(now - RECENT, np.inf)
-    own = [column for column in frame.columns if column.service == service]
     interval = float(np.median(np.diff(frame.times))) if len(frame) > 1 else _MINUTE
     baseline = learn_baseline(healthy.only(own), service, sensitivity)
     normals = _normals(baseline, healthy.only(own), now)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 
-from incident.errors import IntegrationError, PermanentError, TransientError
+from incident.errors import IntegrationError, TransientError
 from incident.evidence import Unit
 from incident.history import History
 from incident.prometheus import PrometheusEndpoint
@@ -24,8 +24,8 @@ class PrometheusHistory:
         """The values of every metric that is asked for, at the same times; a metric without any is left out.
 
         Raises:
-            TransientError: no metric has a value, and Prometheus may answer if it is asked again.
-            PermanentError: no metric has a value, and it says why.
+            TransientError: no metric could be asked for, and Prometheus may answer if it is asked again.
+            PermanentError: no metric could be asked for; the words are those of the first.
         """
         span = self._prometheus.asked_range()
         found = await asyncio.gather(*(self._ask(figure, span) for figure in self._plan.figures))
@@ -39,8 +39,8 @@ class PrometheusHistory:
             for figure, course in zip(self._plan.figures, found, strict=True)
             if course.problem
         )
-        if not known:
-            raise _nothing(found, problems)
+        if errors := _refused(found):
+            raise next((each for each in errors if isinstance(each, TransientError)), errors[0])
         times = span.times
         values = {metric: _at(course, times) for metric, course in known.items()}
         return History(source=SYSTEM, times=times, values=values, problems=problems)
@@ -61,11 +61,10 @@ class PrometheusHistory:
         return Course(points, course.problem)
 
 
-def _nothing(found: Sequence[Course | IntegrationError], problems: Sequence[str]) -> IntegrationError:
-    """Why there is no history: what may pass first."""
+def _refused(found: Sequence[Course | IntegrationError]) -> Sequence[IntegrationError]:
+    """Why nothing was answered; none: something was, though it may be that nothing has been kept yet."""
     errors = [each for each in found if isinstance(each, IntegrationError)]
-    passing = [each for each in errors if isinstance(each, TransientError)]
-    return next(iter((*passing, *errors)), PermanentError(SYSTEM, next(iter(problems), "no query is known")))
+    return errors if len(errors) == len(found) else ()
 
 
 def _at(course: Course, times: tuple[float, ...]) -> tuple[float | None, ...]:

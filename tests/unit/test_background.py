@@ -140,6 +140,15 @@ async def test_a_history_that_is_too_short_tells_nothing_and_says_so() -> None:
     assert found.problem == "too short to tell what is normal"
 
 
+async def test_where_nothing_has_been_kept_yet_nothing_is_missing() -> None:
+    nothing = History("prometheus", (NOW.timestamp(),), {}, ("error_rate: nothing was found",))
+    seen = await Scene({SERVICE: nothing}).completed(now())
+    assert seen.missing == ()
+    assert seen.background
+    assert seen.background.state is SourceState.EMPTY
+    assert assess(seen, Thresholds()) == assess(now(), Thresholds())
+
+
 async def test_a_service_around_without_a_history_is_named() -> None:
     scene = Scene({SERVICE: history(1), "cache": None}, (SERVICE, "cache"))
     assert (await scene.background(now())).problem == "no history of cache"

@@ -86,10 +86,10 @@ async def test_what_may_not_be_believed_is_left_out_and_named(answer: object, wo
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
-    [(httpx.Response(503), TransientError), (matrix(), PermanentError), (httpx.Response(404), PermanentError)],
-    ids=["away", "nothing", "not there"],
+    [(httpx.Response(503), TransientError), (httpx.Response(404), PermanentError)],
+    ids=["away", "not there"],
 )
-async def test_a_service_without_any_history_says_why(answer: object, expected: type[IntegrationError]) -> None:
+async def test_a_history_that_cannot_be_asked_for_says_why(answer: object, expected: type[IntegrationError]) -> None:
     with pytest.raises(expected):
         await kept(Kept(**dict.fromkeys(OWN.values(), answer)))
 
@@ -99,3 +99,9 @@ async def test_a_long_history_is_asked_for_in_no_more_points_than_prometheus_giv
     history = await kept(script, history=timedelta(days=60))
     assert 4_900 < len(history.times) <= 5_001
     assert LAST - 18 * 60 < history.times[-1] <= LAST
+
+
+async def test_where_nothing_has_been_kept_yet_the_history_is_empty_and_says_so() -> None:
+    history = await kept(Kept(**dict.fromkeys(OWN.values(), matrix())))
+    assert history.values == {}
+    assert "error_rate: nothing was found" in history.problems
