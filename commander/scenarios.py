@@ -25,6 +25,9 @@ class Scenario(StrEnum):
     NO_CULPRIT = "no-culprit"
     HEALTHY = "healthy"
 
+_DEMOS_AN_HOUR = 1_000
+"""Each demo is a fleet of its own, but for the ledger, which they share."""
+
 
 @dataclass(frozen=True)
 class Injury:
@@ -62,6 +65,7 @@ class Plot:
             settle=timedelta(seconds=2),
             look_every=timedelta(seconds=1),
             max_looks=self.max_looks,
+            fleet_rollbacks_per_hour=_DEMOS_AN_HOUR,
         )
 
     def differences(self, snapshot: Snapshot, activations: int) -> tuple[str, ...]:
