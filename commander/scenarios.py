@@ -25,6 +25,7 @@ class Scenario(StrEnum):
     NO_CULPRIT = "no-culprit"
     HEALTHY = "healthy"
 
+
 _DEMOS_AN_HOUR = 1_000
 """Each demo is a fleet of its own, but for the ledger, which they share."""
 
