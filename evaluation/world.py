@@ -14,8 +14,8 @@ One row is one minute.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import lfilter  # type: ignore[import-untyped]
-from scipy.special import ndtr  # type: ignore[import-untyped]
+from scipy.signal import lfilter  # type: ignore[import-untyped] # scipy brings no types
+from scipy.special import ndtr  # type: ignore[import-untyped] # scipy brings no types
 
 from incident.series import Array
 
