@@ -1,7 +1,8 @@
 """What the flows run in: the real stack with its gateway, a model server, and one Kestra of each major.
 
 `payment-api` is the service that rolls back by itself. The others are the same patient under policies of their own:
-`ASKS` wants a person, `LINGERS` takes its time after the action, `HASTY` gives up looking soon.
+`ASKS` wants a person, `LINGERS` takes its time after the action, `HASTY` gives up looking soon. A deployment may be
+live for an hour before the onset: the steady patient's was for half of one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ cool_down = "0s"
 settle = "500ms"
 look_every = "250ms"
 max_looks = 400
+acts_within = "1h"
 
 [services.{ASKS}]
 mode = "ask"
