@@ -40,7 +40,7 @@ def test_the_same_told_again_contradicts_nothing_whoever_tells_it() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_says_otherwise_under_one_id_is_named(changes: dict[str, object], named: str) -> None:
-    said = contradiction(told_change(), told_change(**changes), dated=True)
+    said = contradiction(told_change(), told_change("pool", **changes), dated=True)
     assert said == f"change pool of {SERVICE} is known with another {named}"
 
 
