@@ -5,10 +5,11 @@ from typing import Protocol
 
 from pydantic import Field
 
+from incident.changes import ToldChange, ToldKind
 from incident.dossier import Approval, Dossier
 from incident.labels import Judgement, Label
 from incident.ledger import Stop
-from incident.model import Fact
+from incident.model import Fact, Moment
 from incident.snapshot import Snapshot
 from incident.watching import WatchedService
 
@@ -61,6 +62,17 @@ class LetGo(Fact):
     left: tuple[Stop, ...] = Field(default=(), description="those that are pulled still, as far as one may know")
 
 
+class Telling(Fact):
+    """A change that somebody tells of."""
+
+    id: str
+    service: str
+    environment: str = "production"
+    kind: ToldKind = ToldKind.CONFIGURATION
+    at: Moment | None = Field(default=None, description="when it was made; null: now")
+    description: str = ""
+
+
 class Watcher(Protocol):
     """Who follows an incident."""
 
@@ -111,6 +123,14 @@ class Line(Protocol):
 
     async def label(self, incident_id: str, judgement: Judgement, note: str) -> Label:
         """Keeps that verdict on a closed incident, in place of what the same person said of it before."""
+        ...
+
+    async def tell(self, telling: Telling) -> ToldChange:
+        """Tells of a change to a service; what is kept of it."""
+        ...
+
+    async def told(self, service: str, environment: str) -> tuple[ToldChange, ...]:
+        """The newest changes that somebody told of, newest first."""
         ...
 
     async def stop(self, service: str, environment: str, reason: str) -> Pulled:
