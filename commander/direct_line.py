@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
-from commander.line import Asked, Entry, LetGo, Listing, Opening, Pulled, Telling, Watcher
-from incident.changes import KEPT, ToldChange, contradiction, told_description, untimely
+from commander.line import Asked, Entry, LetGo, Listing, Opening, Pulled, Watcher
+from incident.changes import KEPT, Telling, ToldChange
 from incident.dossier import Approval, Dossier, Trigger
 from incident.errors import PermanentError, TransientError
 from incident.labels import Judgement, Label
@@ -171,17 +171,11 @@ class DirectLine:
         """Tells of a change to a service; what is kept of it."""
         read_registry(self._settings.services_file).find(telling.environment, telling.service)
         now = datetime.now(UTC)
-        if telling.at is not None and (wrong := untimely(telling.at, now)):
+        if wrong := telling.untimely(now):
             raise PermanentError("at", wrong)
-        said = ToldChange(
-            **telling.model_dump(exclude={"at", "description"}),
-            at=telling.at or now,
-            description=told_description(telling.description),
-            by=self._person,
-            told_at=now,
-        )
+        said = telling.by(self._person, now)
         kept = await self._archive.tell(said)
-        if other := contradiction(kept, said, dated=telling.at is not None):
+        if other := telling.contradiction(said, kept):
             raise PermanentError("store", other)
         return kept
 

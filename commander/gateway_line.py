@@ -7,9 +7,9 @@ from datetime import timedelta
 from time import monotonic
 from uuid import uuid4
 
-from commander.line import Asked, Entry, LetGo, Listing, Opening, Pulled, Telling, Watcher
+from commander.line import Asked, Entry, LetGo, Listing, Opening, Pulled, Watcher
 from commander.settings import PersonSettings
-from incident.changes import ToldChange
+from incident.changes import Telling, ToldChange
 from incident.dossier import Approval, Dossier, Stage
 from incident.errors import PermanentError, TransientError
 from incident.labels import Judgement, Label
@@ -116,14 +116,7 @@ class GatewayLine:
 
     async def tell(self, telling: Telling) -> ToldChange:
         """Tells of a change to a service; what is kept of it."""
-        return await self._gateway.tell(
-            telling.service,
-            telling.environment,
-            telling.id,
-            telling.kind,
-            at=telling.at,
-            description=telling.description,
-        )
+        return await self._gateway.tell(telling)
 
     async def told(self, service: str, environment: str) -> tuple[ToldChange, ...]:
         """The newest changes that somebody told of, newest first."""

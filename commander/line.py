@@ -5,11 +5,11 @@ from typing import Protocol
 
 from pydantic import Field
 
-from incident.changes import ToldChange, ToldKind
+from incident.changes import Telling, ToldChange
 from incident.dossier import Approval, Dossier
 from incident.labels import Judgement, Label
 from incident.ledger import Stop
-from incident.model import Fact, Moment
+from incident.model import Fact
 from incident.snapshot import Snapshot
 from incident.watching import WatchedService
 
@@ -60,17 +60,6 @@ class LetGo(Fact):
 
     released: bool = Field(description="whether one of that scope was pulled")
     left: tuple[Stop, ...] = Field(default=(), description="those that are pulled still, as far as one may know")
-
-
-class Telling(Fact):
-    """A change that somebody tells of."""
-
-    id: str
-    service: str
-    environment: str = "production"
-    kind: ToldKind = ToldKind.CONFIGURATION
-    at: Moment | None = Field(default=None, description="when it was made; null: now")
-    description: str = ""
 
 
 class Watcher(Protocol):

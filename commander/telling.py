@@ -8,11 +8,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from commander.line import Telling
 from commander.periods import start_of
 from commander.terminal import Direct, Person, Way, console, line, run
 from commander.view import plain
-from incident.changes import ToldKind
+from incident.changes import Telling, ToldKind
 
 app = typer.Typer(rich_markup_mode=None)
 Service = Annotated[str, typer.Argument(help="A service of the registry.")]

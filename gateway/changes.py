@@ -5,7 +5,6 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Body, Query
-from pydantic import Field
 
 from gateway.access import CallerHere
 from gateway.documents import AT, problems, told
@@ -13,31 +12,11 @@ from gateway.office import Office
 from gateway.problems import Refusal, not_valid
 from gateway.routing import for_scope
 from gateway.tokens import Scope
-from incident.changes import KEPT, ChangeId, ToldChange, ToldKind, contradiction, told_description, untimely
+from incident.changes import KEPT, ChangesOf, Telling, ToldChange, ToldKind
 from incident.errors import UnknownServiceError
-from incident.model import EnvironmentName, Fact, Moment, ServiceName
+from incident.model import Fact
 
 _log = structlog.get_logger()
-
-
-class ChangesOf(Fact):
-    """One service in one environment."""
-
-    service: ServiceName
-    environment: EnvironmentName = "production"
-
-
-class ChangeOrder(ChangesOf):
-    """A change that was made, or is about to be; the token says who tells."""
-
-    id: ChangeId
-    kind: ToldKind = Field(description="config_change: of a configuration; other: anything else but a deployment")
-    at: Moment | None = Field(
-        default=None, description="when it was made: at most 7 days ago, 5 minutes in the future at most; null: now"
-    )
-    description: str = Field(
-        default="", max_length=10_000, description="what was changed; its first 500 characters are kept, on one line"
-    )
 
 
 class Changes(Fact):
@@ -94,25 +73,16 @@ def _operating(office: Office) -> APIRouter:
         responses=told(200, "Known, now or before", _CHANGE) | problems(HTTPStatus.CONFLICT, body=True),
     )
     async def change(
-        asked: Annotated[ChangeOrder, Body(openapi_examples={"asked": {"value": _ORDER}})], caller: CallerHere
+        asked: Annotated[Telling, Body(openapi_examples={"asked": {"value": _ORDER}})], caller: CallerHere
     ) -> ToldChange:
         """Tells of a change; the same again is kept once, and one of the same id that says otherwise is 409."""
         _check_registered(office, asked, "body")
         now = office.clock()
-        if asked.at is not None and (wrong := untimely(asked.at, now)):
+        if wrong := asked.untimely(now):
             raise not_valid([f"body.at: {wrong}"])
-        said = ToldChange(
-            id=asked.id,
-            service=asked.service,
-            environment=asked.environment,
-            kind=asked.kind,
-            at=asked.at or now,
-            description=told_description(asked.description),
-            by=caller.name,
-            told_at=now,
-        )
+        said = asked.by(caller.name, now)
         kept = await office.changes.tell(said)
-        if other := contradiction(kept, said, dated=asked.at is not None):
+        if other := asked.contradiction(said, kept):
             raise Refusal(HTTPStatus.CONFLICT, other)
         _log.info("gateway.change_told", by=caller.name, service=asked.service, change=asked.id, kind=asked.kind)
         return kept

@@ -61,28 +61,53 @@ class ToldChange(Fact):
         )
 
 
-def told_description(text: str) -> str:
-    """`text` as it is kept: on one line, without secrets and what nobody sees, and its beginning only."""
-    return " ".join(redact(text).split())[:DESCRIPTION]
+class ChangesOf(Fact):
+    """Whose changes are meant: one service in one environment."""
+
+    service: ServiceName
+    environment: EnvironmentName = "production"
 
 
-def untimely(at: datetime, now: datetime) -> str:
-    """What is wrong with the time of a change that is told of at `now`; empty: nothing."""
-    if at > now + AHEAD:
-        return f"expected at most {AHEAD // timedelta(minutes=1)} minutes in the future"
-    if at < now - OLDEST:
-        return f"expected at most {OLDEST.days} days ago"
-    return ""
+class Telling(ChangesOf):
+    """A change as somebody tells of it."""
 
+    id: ChangeId
+    kind: ToldKind = Field(description="config_change: of a configuration; other: anything else but a deployment")
+    at: Moment | None = Field(
+        default=None, description="when it was made: at most 7 days ago, 5 minutes in the future at most; null: now"
+    )
+    description: str = Field(
+        default="", max_length=10_000, description="what was changed; its first 500 characters are kept, on one line"
+    )
 
-def contradiction(kept: ToldChange, told: ToldChange, *, dated: bool) -> str:
-    """In what `told` says otherwise than what is kept of its id; empty: it is the same change, told again.
+    def by(self, teller: str, now: datetime) -> ToldChange:
+        """The change as it is kept: without secrets and what nobody sees."""
+        return ToldChange(
+            id=self.id,
+            service=self.service,
+            environment=self.environment,
+            kind=self.kind,
+            at=self.at or now,
+            description=" ".join(redact(self.description).split())[:DESCRIPTION],
+            by=teller,
+            told_at=now,
+        )
 
-    Args:
-        kept: what the store holds of it.
-        told: what was told now.
-        dated: whether the sender said when it was made; a time that was filled in contradicts none.
-    """
-    fields = ("kind", "description", *(("at",) if dated else ()))
-    other = [name for name in fields if getattr(kept, name) != getattr(told, name)]
-    return f"change {told.id} of {told.service} is known with another {', '.join(other)}" if other else ""
+    def untimely(self, now: datetime) -> str:
+        """What is wrong with its time; empty: nothing."""
+        if self.at and self.at > now + AHEAD:
+            return f"expected at most {AHEAD // timedelta(minutes=1)} minutes in the future"
+        if self.at and self.at < now - OLDEST:
+            return f"expected at most {OLDEST.days} days ago"
+        return ""
+
+    def contradiction(self, told: ToldChange, kept: ToldChange) -> str:
+        """In what it says otherwise than what is kept of its id; empty: it is the same change, told again.
+
+        Args:
+            told: what was made of it.
+            kept: what the store holds of it; its time is only contradicted by one that was given.
+        """
+        fields = ("kind", "description", *(("at",) if self.at else ()))
+        other = [name for name in fields if getattr(kept, name) != getattr(told, name)]
+        return f"change {self.id} of {self.service} is known with another {', '.join(other)}" if other else ""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from incident.changes import ToldChange, ToldKind
+from incident.changes import Telling, ToldChange
 from incident.dossier import Approval, Dossier, Stage
 from incident.errors import PermanentError, TransientError
 from incident.labels import Judgement, Label
@@ -192,35 +192,9 @@ class GatewayClient:
         body: dict[str, JsonValue] = {"judgement": judgement.value, "note": note}
         return await self._ask(Label, "POST", f"{_of(incident_id)}/label", json=body)
 
-    async def tell(
-        self,
-        service: str,
-        environment: str,
-        change_id: str,
-        kind: ToldKind,
-        *,
-        at: datetime | None = None,
-        description: str = "",
-    ) -> ToldChange:
-        """Tells of a change to that service; the same id again is the same change.
-
-        Args:
-            service: what was changed.
-            environment: where.
-            change_id: the sender's.
-            kind: what was changed.
-            at: when it was made, aware; `None`: now.
-            description: what was changed, for people.
-        """
-        body: dict[str, JsonValue] = {
-            "service": service,
-            "environment": environment,
-            "id": change_id,
-            "kind": kind.value,
-            "at": at.isoformat() if at else None,
-            "description": description,
-        }
-        return await self._ask(ToldChange, "POST", "/changes", json=body)
+    async def tell(self, telling: Telling) -> ToldChange:
+        """Tells of a change to a service, in the name of the token's holder; what is kept of it."""
+        return await self._ask(ToldChange, "POST", "/changes", json=telling.model_dump(mode="json"))
 
     async def changes(self, service: str, environment: str) -> tuple[ToldChange, ...]:
         """The newest changes that were told of, newest first."""

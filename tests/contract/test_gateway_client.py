@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from incident.changes import ToldChange, ToldKind
+from incident.changes import Telling, ToldChange, ToldKind
 from incident.dossier import Stage
 from incident.errors import PermanentError, TransientError
 from incident.labels import Judgement
@@ -159,7 +159,9 @@ async def test_a_change_is_the_token_holders_and_told_again_under_its_id_the_sam
     at = gate.clock() - timedelta(minutes=5)
 
     async def told(kind: ToldKind) -> ToldChange:
-        return await ada.tell("payment-api", "staging", "pool", kind, at=at, description="pool from 20 to 10")
+        words = "pool from 20 to 10"
+        telling = Telling(id="pool", service="payment-api", environment="staging", kind=kind, at=at, description=words)
+        return await ada.tell(telling)
 
     kept = await told(ToldKind.CONFIGURATION)
     assert (kept.by, kept.at, kept.description) == ("ada", at, "pool from 20 to 10")
@@ -210,7 +212,7 @@ CALLS: dict[str, Call] = {
     "answer": lambda client: client.answer(UNKNOWN, builders.proposal().digest, approved=True),
     "cancel": lambda client: client.cancel(UNKNOWN),
     "label": lambda client: client.label(UNKNOWN, Judgement.GOOD),
-    "tell": lambda client: client.tell("payment-api", "production", "pool", ToldKind.OTHER),
+    "tell": lambda client: client.tell(Telling(id="pool", service="payment-api", kind=ToldKind.OTHER)),
     "changes": lambda client: client.changes("payment-api", "production"),
     "snapshot": lambda client: client.snapshot(UNKNOWN),
     "stop": lambda client: client.stop(),

@@ -6,8 +6,18 @@ import pytest
 from pydantic import ValidationError
 
 from incident.cause import Change, ChangeKind
-from incident.changes import DESCRIPTION, contradiction, told_description, untimely
-from tests.builders import NOW, SERVICE, told_change
+from incident.changes import DESCRIPTION, Telling
+from tests.builders import NOW, ONSET, SERVICE, told_change
+
+
+def telling(**changes: object) -> Telling:
+    given = {"id": "pool", "service": SERVICE, "kind": "config_change", "description": "pool from 20 to 10"}
+    return Telling.model_validate(given | changes)
+
+
+def contradiction(first: Telling, again: Telling) -> str:
+    """In what `again`, told an hour later by somebody else, says otherwise than `first`."""
+    return again.contradiction(again.by("bob", NOW + timedelta(hours=1)), first.by("ada", NOW))
 
 
 @pytest.mark.parametrize(
@@ -21,12 +31,12 @@ from tests.builders import NOW, SERVICE, told_change
     ids=str,
 )
 def test_a_change_may_be_a_week_old_and_a_little_ahead(offset: timedelta, wrong: str) -> None:
-    assert untimely(NOW + offset, NOW) == wrong
+    assert telling(at=NOW + offset).untimely(NOW) == wrong
+    assert telling().untimely(NOW) == ""
 
 
 def test_the_same_told_again_contradicts_nothing_whoever_tells_it() -> None:
-    again = told_change(by="bob", told_at=NOW + timedelta(hours=1))
-    assert contradiction(told_change(), again, dated=True) == ""
+    assert contradiction(telling(at=ONSET), telling(at=ONSET)) == ""
 
 
 @pytest.mark.parametrize(
@@ -37,23 +47,23 @@ def test_the_same_told_again_contradicts_nothing_whoever_tells_it() -> None:
         ({"at": NOW}, "at"),
         ({"kind": "other", "at": NOW}, "kind, at"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=["kind", "description", "at", "two"],
 )
 def test_what_says_otherwise_under_one_id_is_named(changes: dict[str, object], named: str) -> None:
-    said = contradiction(told_change(), told_change("pool", **changes), dated=True)
+    said = contradiction(telling(at=ONSET), telling(**{"at": ONSET, **changes}))
     assert said == f"change pool of {SERVICE} is known with another {named}"
 
 
 def test_a_time_that_nobody_gave_contradicts_none() -> None:
-    assert contradiction(told_change(), told_change(at=NOW), dated=False) == ""
+    assert contradiction(telling(at=ONSET), telling()) == ""
 
 
 def test_a_description_is_kept_on_one_line_without_secrets_and_capped() -> None:
     secret = "AKIA" + "CANARY7890123456"
-    kept = told_description(f"  pool\u202e\n\tfrom 20 to 10 by {secret} " + "x" * 1000)
+    kept = telling(description=f"  pool\u202e\n\tfrom 20 to 10 by {secret} " + "x" * 1000).by("ada", NOW).description
     assert kept.startswith("pool from 20 to 10 by [REDACTED:")
     assert len(kept) == DESCRIPTION
-    assert told_description(kept) == kept
+    assert telling(description=kept).by("ada", NOW).description == kept
 
 
 @pytest.mark.parametrize("id_", ["", "two words", "é", "-x", "x" * 101, "a\nb", "<b>"], ids=ascii)
