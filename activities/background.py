@@ -23,6 +23,8 @@ _UNKNOWN = timedelta(minutes=5)
 _MOST = 100
 """Changes that an incident's evidence holds: it travels with every question to an activity."""
 _STORE = "store"
+_STORE_WITHIN = timedelta(seconds=3)
+"""How long the store may take: it is asked for a few rows, and one that is away must not keep a page back for long."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,13 @@ class MetricHistorian:
         """The changes of late that somebody told of, the service's own first, and what of them is not known."""
         if self._changes is None:
             return (), ()
+        limit = min(asked.limit, _STORE_WITHIN).total_seconds()
         since = self._clock() - asked.explains_within - timedelta(seconds=RECENT)
         try:
-            async with asyncio.timeout(asked.limit.total_seconds()):
+            async with asyncio.timeout(limit):
                 told = await self._changes.told(asked.environment, services, since)
         except TimeoutError:
-            return (), (f"told changes are not known: no answer within {asked.limit.total_seconds():g} s",)
+            return (), (f"told changes are not known: no answer within {limit:g} s",)
         except IntegrationError as error:
             return (), (f"told changes are not known: {error}",)
         own_first = sorted(told, key=lambda each: each.service != asked.service)
