@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from incident.anomalies import Anomaly, Assessment, Kind, Tier, assess
+from incident.changes import ToldKind
 from incident.decision import Action, Decision
-from incident.evidence import Deployment, DeploymentsReport, Evidence, SourceState
+from incident.evidence import Background, Deployment, DeploymentsReport, Evidence, SourceState
 from incident.gate import Course, Verdict, judge
 from incident.ledger import NOTHING_DONE, LedgerView, RemediationKind, RunState, Stop
 from incident.policy import Mode, Policy
@@ -15,6 +16,7 @@ from tests.builders import (
     DEGRADED_METRICS,
     NOW,
     ONSET,
+    SERVICE,
     assessment,
     bad_deployment,
     decision,
@@ -26,6 +28,7 @@ from tests.builders import (
     metrics,
     policy,
     remediation,
+    told_change,
 )
 
 WITHIN = timedelta(hours=2)
@@ -623,3 +626,17 @@ def test_the_measured_severity_is_the_assessments() -> None:
         Course.ASK,
         {"live_guilty", "measured_severity", "independent_signals"},
     )
+
+
+# Changes that were told of.
+
+
+@pytest.mark.parametrize("kind", ToldKind)
+def test_a_told_change_nearer_to_the_onset_than_the_live_deployment_is_paged_not_acted_on(kind: ToldKind) -> None:
+    change = told_change(kind=kind).seen_from(SERVICE)
+    known = Background(source="store", state=SourceState.EMPTY, changes=(change,))
+    verdict = judged(seen=degraded_evidence(background=known))
+    assert (verdict.course, verdict.target) == (Course.PAGE, None)
+    assert failed(verdict) == {"live_not_innocent", "live_guilty"}
+    assert verdict.cause
+    assert verdict.cause.guilty == change
