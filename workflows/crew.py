@@ -47,6 +47,7 @@ class Crew:
             thresholds=policy.thresholds,
             source_timeout=policy.source_timeout,
             sensitivity=policy.sensitivity,
+            objective=policy.objective,
         )
         try:
             return await workflow.execute_activity_method(
@@ -229,6 +230,7 @@ class Crew:
             limits=policy.recovery,
             source_timeout=policy.source_timeout,
             normals=self._dossier.evidence.normals if self._dossier.evidence else (),
+            burn=self._dossier.evidence.burn if self._dossier.evidence else None,
             ask_live=ask_live,
         )
         try:
