@@ -1,28 +1,13 @@
 """A page where a service spends its errors too fast in a long and a short window; unknown where too little is known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import pytest
 from pydantic import ValidationError
 
-from incident.burn_rate import BEYOND, PAGED_BY, Counted, Objective, Urgency, burning, burns_of, urgency
-
-OBJECTIVE = Objective(success=0.999)
-RATE = 10
-"""Requests a second."""
-LENGTHS = (*PAGED_BY, *BEYOND)
-NAMED = {"5m": LENGTHS[0], "30m": LENGTHS[1], "1h": LENGTHS[2], "6h": LENGTHS[3], "3d": LENGTHS[4]}
-
-
-def counted(shares: Mapping[str, float] | None = None, rate: float = RATE) -> list[Counted]:
-    """Every window at that rate of requests, with the shares of them that failed; of the others none did."""
-    by_length = {NAMED[name]: share for name, share in (shares or {}).items()}
-    requests = {over: rate * over.total_seconds() for over in LENGTHS}
-    return [
-        Counted(over=over, requests=requests[over], failed=requests[over] * by_length.get(over, 0.0))
-        for over in LENGTHS
-    ]
+from incident.burn_rate import BEYOND, Counted, Objective, Urgency, burning, burns_of, urgency
+from tests.burns import LENGTHS, NAMED, OBJECTIVE, counted
 
 
 def without(name: str, problem: str, shares: Mapping[str, float] | None = None) -> list[Counted]:
@@ -31,7 +16,7 @@ def without(name: str, problem: str, shares: Mapping[str, float] | None = None) 
     return [each.model_copy(update=unknown) if each.over == NAMED[name] else each for each in counted(shares)]
 
 
-def found(windows: list[Counted], errors_now: float | None = None, objective: Objective = OBJECTIVE) -> Urgency:
+def found(windows: Sequence[Counted], errors_now: float | None = None, objective: Objective = OBJECTIVE) -> Urgency:
     return urgency(burns_of(windows, objective), errors_now, objective)
 
 
