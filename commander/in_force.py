@@ -26,7 +26,7 @@ def examine_policy(settings: Settings, registry: ServiceRegistry) -> list[Findin
 
 def _in_force(policies: PolicyBook, service: Service) -> str:
     policy = policies.of(service.name, service.environment).model_dump(mode="json")
-    own = ", ".join(f"{key} {json.dumps(policy[key])}" for key in service.policy)
+    own = ", ".join(f"{key} {json.dumps(policy.get(key, False))}" for key in service.policy)
     return f"{policy['mode']}{f' (of the registry: {own})' if own else ''}"
 
 
