@@ -9,10 +9,12 @@ import pytest
 from incident.burn_rate import Counted
 from incident.errors import PermanentError, TransientError
 from incident.prometheus import PrometheusEndpoint
+from incident.services import parse_registry
 from integrations.http import HttpSettings, build_client
 from integrations.prometheus import Prometheus, PrometheusCounts, PrometheusSettings
 from tests.burns import NAMED
-from tests.unit.test_prometheus import ASKED, FRESH, NOW, entry, of_kind
+from tests.unit.test_prometheus import ASKED, FRESH, NOW, REGISTRY, entry, of_kind
+from worker.sources import ConfiguredServices
 
 ASKED_FOR = (NAMED["5m"], NAMED["1h"])
 WELL = {
@@ -132,3 +134,11 @@ async def test_the_status_is_told_by_the_label_that_the_registry_names() -> None
     query = script.asked[0].url.params["query"]
     assert 'sum(increase(http_requests_total{job="x",st=~"5.."}[300s]))' in query
     assert "code" not in query
+
+
+@pytest.mark.parametrize("counts", [True, False], ids=["a set", "queries of one's own"])
+def test_only_a_set_says_how_requests_are_counted(counts: bool) -> None:  # noqa: FBT001 - a case
+    own = "queries = { error_rate = 'errors', p99_latency = 'p99' }"
+    registry = parse_registry(REGISTRY if counts else REGISTRY.replace('set = "otel"', own), "services.toml")
+    counter = ConfiguredServices(registry, build_client(HttpSettings())).counter("production", "payment-api")
+    assert isinstance(counter, PrometheusCounts) is counts
