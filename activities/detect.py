@@ -1,12 +1,15 @@
 """Detect: what is wrong with a service, and how bad it is."""
 
+from collections.abc import Awaitable
 from datetime import timedelta
 
 from pydantic import Field
 from temporalio import activity
 
+from activities.burning import BurnQuestion, ErrorBudgets
 from activities.observation import Observer
 from incident.anomalies import Assessment, Thresholds, assess
+from incident.burn_rate import Objective
 from incident.evidence import Evidence
 from incident.model import Fact
 from incident.ports import Historian, HistoryQuestion
@@ -25,6 +28,7 @@ class DetectInput(Fact):
     explains_within: timedelta = Field(
         default=timedelta(hours=2), description="how long before the onset a change may lie and still explain it"
     )
+    objective: Objective | None = None
 
 
 class Detection(Fact):
@@ -51,10 +55,18 @@ class LiveDeployment(Fact):
 
 
 class Detect:
-    """Collects the context and judges the numbers."""
+    """Collects the context and judges the numbers.
 
-    def __init__(self, observer: Observer, historian: Historian | None = None) -> None:
-        self._observer, self._historian = observer, historian
+    Args:
+        observer: collects it.
+        historian: tells what is normal of a service; without one only limits do.
+        budgets: tells how fast a service burns what its objective allows; without, no objective is judged.
+    """
+
+    def __init__(
+        self, observer: Observer, historian: Historian | None = None, budgets: ErrorBudgets | None = None
+    ) -> None:
+        self._observer, self._historian, self._budgets = observer, historian, budgets
 
     @activity.defn(name="detect.collect")
     async def collect(self, order: DetectInput) -> Detection:
@@ -63,7 +75,10 @@ class Detect:
         Raises:
             UnknownServiceError: the registry has no such service.
         """
-        looking = self._observer.context(order.environment, order.service, order.source_timeout)
+        looking: Awaitable[Evidence] = self._observer.context(order.environment, order.service, order.source_timeout)
+        if self._budgets and order.objective:
+            question = BurnQuestion(order.environment, order.service, order.source_timeout, order.objective)
+            looking = self._budgets.completed(looking, question)
         asked = HistoryQuestion(
             order.environment, order.service, order.source_timeout, order.sensitivity, order.explains_within
         )

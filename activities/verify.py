@@ -5,8 +5,8 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities.observation import Observer
-from incident.anomalies import Thresholds, assess
-from incident.evidence import Normal
+from incident.anomalies import Kind, Thresholds, assess
+from incident.evidence import BurnReport, Evidence, Metric, Normal
 from incident.model import Fact
 from incident.recovery import Look, Recovery, classify, look_at
 from incident.severity import Severity
@@ -31,6 +31,8 @@ class VerifyInput(Fact):
     source_timeout: timedelta
     normals: tuple[Normal, ...] = ()
     """What is normal of the service by its history, as it was known when the incident opened."""
+    burn: BurnReport | None = None
+    """How fast the service burned what its objective allows when the incident opened; `None`: it has no objective."""
     ask_live: bool = False
     """Whether to ask the deployment history what is live."""
 
@@ -71,12 +73,29 @@ class Verify:
             )
             if asked and evidence.deployments.live:
                 live = evidence.deployments.live.deployment_id
-            assessment = assess(evidence.with_normals(order.normals), order.thresholds)
+            judged = evidence.with_normals(order.normals).with_burn(_burn(order, evidence))
+            assessment = assess(judged, order.thresholds)
             severity = assessment.severity
             look = look_at(evidence, assessment)
             looks = (*looks, look)
             recovery = classify(order.before, (look,), limits, recovery.samples)
         return Verified(looks=looks, recovery=recovery, severity=severity, live=live)
+
+
+def _burn(order: VerifyInput, now: Evidence) -> BurnReport | None:
+    """The burn that keeps the service from counting as recovered, while its errors of `now` spend as fast; or none.
+
+    Windows of hours cannot be over within a verification, so nothing is counted anew: that a page's burn goes on is
+    said by the errors of each look. A ticket's keeps nothing open. Nor do errors that the service always has, where
+    anything but the burn opened the incident: a rollback that brought them back to that has helped.
+    """
+    if order.burn is None:
+        return None
+    errors = now.metrics.value(Metric.ERROR_RATE)
+    usual = next((each for each in order.normals if each.metric is Metric.ERROR_RATE), None)
+    beside = any(each.kind is not Kind.BURN_RATE for each in order.before.anomalies)
+    as_ever = usual is not None and errors is not None and usual.holds(errors)
+    return None if beside and as_ever else order.burn.paging()
 
 
 def _over(recovery: Recovery) -> bool:

@@ -8,8 +8,10 @@ from datetime import timedelta
 from pydantic import Field
 from temporalio import activity
 
+from activities.burning import BurnQuestion, ErrorBudgets
 from activities.observation import Observer
 from incident.anomalies import Thresholds, assess
+from incident.burn_rate import Objective
 from incident.model import Fact
 from incident.ports import Historian, HistoryQuestion
 from incident.sensitivity import Sensitivity
@@ -25,6 +27,7 @@ class WatchInput(Fact):
     source_timeout: timedelta
     limits: WatchLimits
     sensitivity: Sensitivity = Sensitivity()
+    objective: Objective | None = None
     checks: tuple[bool, ...] = Field(default=(), description="the newest ones so far, oldest first; true: bad")
     lasts: timedelta = Field(description="no check begins later than this")
     at_once: bool = Field(default=False, description="whether the first check is made now, not somewhere in `every`")
@@ -47,6 +50,7 @@ class Watch:
         at_once: how many are looked at together.
         pick: gives a number from 0 to 1: where in its interval a service's first check falls.
         historian: tells what is normal of a service; without one only limits do.
+        budgets: tells how fast a service burns what its objective allows; without, no objective is judged.
     """
 
     def __init__(
@@ -55,8 +59,9 @@ class Watch:
         at_once: int,
         pick: Callable[[], float] = random.random,
         historian: Historian | None = None,
+        budgets: ErrorBudgets | None = None,
     ) -> None:
-        self._observer, self._historian = observer, historian
+        self._observer, self._historian, self._budgets = observer, historian, budgets
         self._turn = asyncio.Semaphore(at_once)
         self._pick = pick
 
@@ -92,6 +97,9 @@ class Watch:
             if self._historian:
                 asked = HistoryQuestion(order.environment, order.service, order.source_timeout, order.sensitivity)
                 seen = seen.with_normals(await self._historian.normals(asked))
+            if self._budgets and order.objective:
+                question = BurnQuestion(order.environment, order.service, order.source_timeout, order.objective)
+                seen = seen.with_burn(await self._budgets.lately(question))
         assessment = assess(seen, order.thresholds)
         return "" if assessment.healthy else assessment.summary
 

@@ -14,12 +14,14 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, Describe
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from activities.burning import BurnQuestion, ErrorBudgets
 from activities.observation import Observer
 from commander.finding import Finding, asked, unusable
-from commander.in_force import examine_policy, judged_metrics
+from commander.in_force import examine_policy, judged_metrics, policy_of
 from commander.reach import examine_chat, examine_gateway, examine_pager
 from commander.settings import PersonSettings
 from commander.view import plain
+from incident.burn_rate import Objective
 from incident.errors import ConfigurationError, PermanentError
 from incident.evidence import (
     AlertsReport,
@@ -115,6 +117,7 @@ async def _examine_services(settings: Settings, registry: ServiceRegistry, only:
         findings += [finding for evidence in looks for finding in _sources(evidence)]
         for service in examined:
             findings += await _on_prometheus(services, service, judged_metrics(settings, registry, service))
+            findings += await _on_burn(services, service, policy_of(settings, registry, service).objective)
             findings += await _on_github(services.github, service) if services.github else []
     return findings
 
@@ -140,6 +143,19 @@ def _value(service: str, reading: Reading, judged: Collection[Metric]) -> Findin
         words += f"; the policy judges it: give a query, or set {reading.metric} = false among its thresholds"
     works = reading.value is not None or (unasked and not wanted)
     return Finding(f"{service} {reading.metric}", works=works, words=words)
+
+
+async def _on_burn(
+    services: ConfiguredServices, service: RegisteredService, objective: Objective | None
+) -> list[Finding]:
+    """How fast the service burns what its objective allows, or why that is not known; nothing where it has none."""
+    if objective is None:
+        return []
+    question = BurnQuestion(service.environment, service.name, _ANSWER_WITHIN, objective)
+    seen = await ErrorBudgets(services, lambda: datetime.now(UTC)).report(question)
+    known = bool(seen.burns) and not any(None in (each.long_burn, each.short_burn) for each in seen.paging().burns)
+    shown = "; ".join((*(each.words for each in seen.burns), *((seen.problem,) if seen.problem else ())))
+    return [Finding(f"{service.name} burn rate", works=known, words=f"{shown}, of {objective.words}")]
 
 
 async def _on_github(github: GitHub, service: RegisteredService) -> list[Finding]:

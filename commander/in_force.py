@@ -3,10 +3,9 @@
 import json
 
 from commander.finding import Finding, unusable
-from incident.anomalies import Thresholds
 from incident.errors import ConfigurationError
 from incident.evidence import Metric
-from incident.policy import PolicyBook
+from incident.policy import Policy, PolicyBook
 from incident.services import Service, ServiceRegistry
 from integrations.files import read_policies
 from worker.settings import Settings
@@ -27,15 +26,20 @@ def examine_policy(settings: Settings, registry: ServiceRegistry) -> list[Findin
 
 def _in_force(policies: PolicyBook, service: Service) -> str:
     policy = policies.of(service.name, service.environment).model_dump(mode="json")
-    own = ", ".join(f"{key} {json.dumps(policy[key])}" for key in service.policy)
+    own = ", ".join(f"{key} {json.dumps(policy.get(key, False))}" for key in service.policy)
     return f"{policy['mode']}{f' (of the registry: {own})' if own else ''}"
 
 
 def judged_metrics(settings: Settings, registry: ServiceRegistry, service: Service) -> frozenset[Metric]:
     """The metrics without which the service is never well; by the defaults, where the policy cannot be read."""
+    thresholds = policy_of(settings, registry, service).thresholds
+    return frozenset(metric for metric, _, _ in thresholds.judged())
+
+
+def policy_of(settings: Settings, registry: ServiceRegistry, service: Service) -> Policy:
+    """The policy in force for the service; the defaults, where the policy cannot be read."""
     try:
         policies = read_policies(settings.policy_file, registry, settings.services_file)
-        thresholds = policies.of(service.name, service.environment).thresholds
     except ConfigurationError:
-        thresholds = Thresholds()
-    return frozenset(metric for metric, _, _ in thresholds.judged())
+        return Policy()
+    return policies.of(service.name, service.environment)

@@ -5,7 +5,7 @@ from histories, which a record does not hold, and stays as it was learned. Nothi
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 from pydantic import Field
@@ -27,6 +27,7 @@ from incident.snapshot import Snapshot
 _RULES = "rules"
 _KEPT = "its decision is kept, though the numbers now say another severity"
 _LEARNED = "what is normal stays as it was learned: another sensitivity cannot be tried on a record"
+_UNCOUNTED = "its requests were not counted: an objective cannot be tried on it"
 _NO_LEDGER = "its ledger is not on record: judged as if nothing had been done before"
 _UNHEARD = "nobody had decided it: the rules do"
 
@@ -140,15 +141,16 @@ class Redeciding:
         if record.evidence is None:
             return None
         policy = self._policies.of(record.service, record.environment) if self._policies else record.policy
-        found = assess(record.evidence, policy.thresholds)
-        now, notes = await self._now(record, record.evidence, found, policy)
+        evidence = record.evidence.promised(policy.objective)
+        found = assess(evidence, policy.thresholds)
+        now, notes = await self._now(record, evidence, found, policy)
         return Redecided(
             incident_id=record.incident_id,
             service=record.service,
             environment=record.environment,
             then=_then(record, record.assessment or found),
             now=now,
-            notes=(*notes, _LEARNED) if policy.sensitivity != record.policy.sensitivity else notes,
+            notes=(*notes, *_untried(record, policy)),
         )
 
     async def _now(
@@ -224,6 +226,15 @@ def _counted(words: Iterable[str]) -> dict[str, int]:
 
 def _by_the_rules(analysis: Analysis | None) -> bool:
     return analysis is not None and analysis.analyst == _RULES
+
+
+def _untried(record: Snapshot, policy: Policy) -> Iterator[str]:
+    """What of `policy` cannot be tried on `record`."""
+    if policy.sensitivity != record.policy.sensitivity:
+        yield _LEARNED
+    uncounted = record.evidence is None or not record.evidence.burns
+    if policy.objective and policy.objective != record.policy.objective and uncounted:
+        yield _UNCOUNTED
 
 
 def _then(record: Snapshot, found: Assessment) -> Stand:

@@ -1,161 +1,20 @@
-"""Thresholds and what is normal → anomalies, and the severity that they speak for.
+"""Thresholds, what is normal and what the service promises → anomalies, and the severity that they speak for.
 
-Defaults are the seed's (contract.json, anomaly_thresholds): lower bounds exclusive, upper bounds inclusive. Where a
-metric's healthy history is known, leaving it is the anomaly, and the thresholds say how bad it is. What cannot be read
-is an anomaly of its own: it opens an incident rather than pass for healthy.
+Where a metric's healthy history is known, leaving it is the anomaly, and the thresholds say how bad it is. What cannot
+be read is an anomaly of its own: it opens an incident rather than pass for healthy.
 """
 
 from collections.abc import Iterator, Sequence
-from enum import StrEnum
-from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field
 
-from incident.evidence import Evidence, Health, Metric, MetricsReport, Normal, Reading, SourceState
-from incident.model import Fact, is_default
+from incident.burn_rate import Urgency
+from incident.evidence import BurnReport, Evidence, Health, Metric, MetricsReport, Normal, Reading, SourceState
+from incident.model import Fact
 from incident.severity import Severity, worst
+from incident.thresholds import Band, Kind, Limits, Signal, Thresholds, Tier
 
-
-class Tier(StrEnum):
-    """How bad an anomaly is."""
-
-    CRITICAL = "CRITICAL"
-    WARNING = "WARNING"
-    MINOR = "MINOR"
-
-    @property
-    def severity(self) -> Severity:
-        """What an anomaly of this tier speaks for (contract.json, severity_by_hint)."""
-        return {Tier.CRITICAL: Severity.P0, Tier.WARNING: Severity.P1, Tier.MINOR: Severity.P2}[self]
-
-
-class Kind(StrEnum):
-    """What is anomalous. The first five are measured; the rest are what others say, or that nothing can be said."""
-
-    ERROR_RATE = "ERROR_RATE"
-    P99_LATENCY = "P99_LATENCY"
-    P95_LATENCY = "P95_LATENCY"
-    CPU = "CPU"
-    MEMORY = "MEMORY"
-    HEALTH = "HEALTH"
-    ALERT = "ALERT"
-    UNREADABLE = "UNREADABLE"
-
-    @property
-    def signal(self) -> "Signal | None":
-        """What it is a sign of; `None`: nothing, since nothing can be said. Both latencies are one sign."""
-        return _SIGNALS.get(self)
-
-
-class Signal(StrEnum):
-    """Independent signs of trouble. The first four are measured."""
-
-    ERRORS = "errors"
-    LATENCY = "latency"
-    CPU = "cpu"
-    MEMORY = "memory"
-    HEALTH = "health"
-    ALERT = "alert"
-
-
-_SIGNALS = {
-    Kind.ERROR_RATE: Signal.ERRORS,
-    Kind.P99_LATENCY: Signal.LATENCY,
-    Kind.P95_LATENCY: Signal.LATENCY,
-    Kind.CPU: Signal.CPU,
-    Kind.MEMORY: Signal.MEMORY,
-    Kind.HEALTH: Signal.HEALTH,
-    Kind.ALERT: Signal.ALERT,
-}
-
-
-class Band(Fact):
-    """Values over `above`, up to and including `up_to`, in the metric's unit."""
-
-    above: float = Field(ge=0)
-    up_to: float | None = Field(default=None, description="null: no upper end")
-
-    def holds(self, value: float) -> bool:
-        """Whether `value` lies in the band."""
-        return value > self.above and (self.up_to is None or value <= self.up_to)
-
-
-_Band = Annotated[Band | None, BeforeValidator(lambda value: None if value is False else value)]
-
-
-class Limits(Fact):
-    """The bands of one metric; `false` in a policy file takes one away. Without any, the metric is not judged."""
-
-    critical: _Band = None
-    warning: _Band = None
-    minor: _Band = None
-
-    @model_validator(mode="after")
-    def _worse_is_higher(self) -> "Limits":
-        bounds = [band.above for band in (self.critical, self.warning, self.minor) if band]
-        if bounds != sorted(bounds, reverse=True):
-            raise ValueError("expected critical.above >= warning.above >= minor.above")
-        return self
-
-    @property
-    def judged(self) -> bool:
-        """Whether there is any band."""
-        return any((self.critical, self.warning, self.minor))
-
-    def tier(self, value: float) -> Tier | None:
-        """The worst band that holds `value`."""
-        bands = ((Tier.CRITICAL, self.critical), (Tier.WARNING, self.warning), (Tier.MINOR, self.minor))
-        return next((tier for tier, band in bands if band and band.holds(value)), None)
-
-    def reached_from(self, value: float) -> bool:
-        """Whether any larger value lies in a band."""
-        return any(
-            band.up_to is None or band.up_to > value for band in (self.critical, self.warning, self.minor) if band
-        )
-
-
-def _limits(critical: float, warning: float, minor: float) -> Limits:
-    return Limits(critical=Band(above=critical), warning=Band(above=warning), minor=Band(above=minor))
-
-
-_Limits = Annotated[Limits, BeforeValidator(lambda value: Limits() if value is False else value)]
-
-
-class Thresholds(Fact):
-    """The bands of every judged metric, in its unit: ratios 0..1, latencies in ms.
-
-    `false` in a policy file takes a metric out of judgement.
-    """
-
-    error_rate: _Limits = _limits(0.10, 0.05, 0.02)
-    p99_latency: _Limits = _limits(800, 500, 300)
-    p95_latency: _Limits = Limits(minor=Band(above=200, up_to=400))
-    cpu_usage: _Limits = _limits(0.90, 0.85, 0.70)
-    memory_usage: _Limits = _limits(0.90, 0.85, 0.70)
-    alone: tuple[Metric, ...] = Field(
-        default=(),
-        exclude_if=is_default,
-        description="metrics whose limits count even for values that are normal by their history; what a service's own "
-        "policy has limits for is among them",
-    )
-
-    @model_validator(mode="after")
-    def _something_is_judged(self) -> "Thresholds":
-        if not any(True for _ in self.judged()):
-            raise ValueError("expected limits for at least one metric, or everything would pass for healthy")
-        return self
-
-    def judged(self) -> Iterator[tuple[Metric, Kind, Limits]]:
-        """The metrics that have limits, in the seed's order (contract.json, anomaly_order_within)."""
-        for metric, kind, limits in (
-            (Metric.ERROR_RATE, Kind.ERROR_RATE, self.error_rate),
-            (Metric.P99_LATENCY, Kind.P99_LATENCY, self.p99_latency),
-            (Metric.P95_LATENCY, Kind.P95_LATENCY, self.p95_latency),
-            (Metric.CPU_USAGE, Kind.CPU, self.cpu_usage),
-            (Metric.MEMORY_USAGE, Kind.MEMORY, self.memory_usage),
-        ):
-            if limits.judged:
-                yield metric, kind, limits
+__all__ = ["Anomaly", "Assessment", "Band", "Kind", "Limits", "Signal", "Thresholds", "Tier", "assess", "judge_metrics"]
 
 
 class Anomaly(Fact):
@@ -271,9 +130,32 @@ def _unreadable(metric: Metric) -> Anomaly:
 
 
 def assess(evidence: Evidence, thresholds: Thresholds) -> Assessment:
-    """What `evidence` shows: measured anomalies, what the service and its alerts say, and what cannot be read."""
-    anomalies = (*judge_metrics(evidence.metrics, thresholds, evidence.normals), *_hearsay(evidence))
+    """What `evidence` shows: measured anomalies, what the service and its alerts say, and what cannot be read.
+
+    Where the service burns what its objective allows, that is one anomaly beside them, of the most urgent burn.
+    """
+    measured = judge_metrics(evidence.metrics, thresholds, evidence.normals)
+    burn = _burning(evidence.burn, evidence.metrics.value(Metric.ERROR_RATE)) if evidence.burn else ()
+    anomalies = (*measured, *burn, *_hearsay(evidence))
     return Assessment(anomalies=anomalies, severity=worst(*(anomaly.tier.severity for anomaly in anomalies)))
+
+
+def _burning(report: BurnReport, errors_now: float | None) -> Iterator[Anomaly]:
+    """WARNING where it pages: a person is woken, and no rollback is begun without one.
+
+    What was counted over hours tells neither since when it is nor what changed then; where users are hurt now, the
+    readings of now say CRITICAL by themselves. MINOR for a ticket.
+    """
+    burning = report.burning(errors_now)
+    if burning:
+        tier = Tier.WARNING if burning[0].urgency is Urgency.PAGE else Tier.MINOR
+        yield Anomaly(
+            id=f"anomaly:{Kind.BURN_RATE}",
+            kind=Kind.BURN_RATE,
+            tier=tier,
+            label=f"{tier}_{Kind.BURN_RATE}: {burning[0].words}, of {report.objective.words}",
+            evidence_ids=tuple(each.id for each in burning),
+        )
 
 
 def _blind(metrics: MetricsReport) -> Anomaly:

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from incident.burn_rate import BEYOND, Burn, Counted, Objective, Urgency, burning, burns_of, urgency
 from incident.cause import Change, Suspect
 from incident.log_templates import LogTemplate
 from incident.model import Fact, Moment, canonical, is_default
@@ -288,6 +289,33 @@ class Background(SourceReport):
         return next((each for each in self.normals if each.metric is metric), None)
 
 
+class BurnReport(SourceReport):
+    """How fast the service spends the errors that its objective allows.
+
+    It is no source that a decision needs: where it fails, a decision is none the less sure.
+    """
+
+    objective: Objective
+    counted: tuple[Counted, ...] = Field(default=(), description="the requests of each window, the shortest first")
+
+    @property
+    def burns(self) -> tuple[Burn, ...]:
+        """The burn of each pair of windows that was counted, the most urgent first."""
+        return burns_of(self.counted, self.objective)
+
+    def burning(self, errors_now: float | None) -> tuple[Burn, ...]:
+        """Those that go on, where the error ratio of now is `errors_now` (`None`: unknown), the most urgent first."""
+        return burning(self.burns, errors_now, self.objective)
+
+    def urgency(self, errors_now: float | None) -> Urgency:
+        """What the burns call for; UNKNOWN is not healthy."""
+        return urgency(self.burns, errors_now, self.objective)
+
+    def paging(self) -> "BurnReport":
+        """The same without what only a ticket is opened for, which opens no incident and keeps none open."""
+        return self.model_copy(update={"counted": tuple(each for each in self.counted if each.over not in BEYOND)})
+
+
 class Neighbour(Fact):
     """One look at a service next door."""
 
@@ -314,6 +342,9 @@ class Evidence(Fact):
     around: tuple[Neighbour, ...] = Field(
         default=(), exclude_if=is_default, description="since 1.3; the services that it needs or that need it directly"
     )
+    burn: BurnReport | None = Field(
+        default=None, exclude_if=is_default, description="since 1.3; null: the service has no objective"
+    )
 
     @property
     def normals(self) -> tuple[Normal, ...]:
@@ -331,6 +362,21 @@ class Evidence(Fact):
             return self
         known = Background(source="history", state=SourceState.OK, normals=normals)
         return self.model_copy(update={"background": known})
+
+    @property
+    def burns(self) -> tuple[Burn, ...]:
+        """How fast the service spends what its objective allows, where it has one and requests were counted."""
+        return self.burn.burns if self.burn else ()
+
+    def with_burn(self, burn: BurnReport | None) -> "Evidence":
+        """This evidence, judged by that burn as well."""
+        return self.model_copy(update={"burn": burn})
+
+    def promised(self, objective: Objective | None) -> "Evidence":
+        """This evidence, judged by another objective; requests that were not counted stay so."""
+        if objective is None or self.burn is None:
+            return self.with_burn(None)
+        return self.with_burn(self.burn.model_copy(update={"objective": objective}))
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -360,6 +406,7 @@ class Evidence(Fact):
                 self.deployments.deployments,
                 self.normals,
                 self.changes,
+                self.burns,
             )
             for item in items
         )
@@ -377,6 +424,7 @@ class Evidence(Fact):
             **{each.id: f"{each.revision} {each.message}".rstrip() for each in self.deployments.deployments},
             **{each.id: each.words for each in self.normals},
             **{each.id: each.words for each in self.changes},
+            **{each.id: each.words for each in self.burns},
         }
         return known.get(item_id, "not among the evidence")
 

@@ -9,14 +9,15 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from incident.anomalies import Thresholds
 from incident.budget import BudgetLimits
+from incident.burn_rate import Objective
 from incident.errors import ConfigurationError
 from incident.freeze import Freeze
 from incident.ledger import Quota
-from incident.model import Duration, Fact, field_errors
+from incident.model import Duration, Fact, field_errors, is_default
 from incident.overrides import Overrides, merged, own_limits, twice
 from incident.secrets_policy import RedactionPolicy, read_toml
 from incident.sensitivity import Sensitivity
@@ -34,6 +35,8 @@ class Mode(StrEnum):
 
 
 _Scope = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9_]{0,31})/(\*|[a-z0-9][a-z0-9-]{0,62})$")]
+
+_Objective = Annotated[Objective | None, BeforeValidator(lambda value: None if value is False else value)]
 
 
 class Policy(Fact):
@@ -153,6 +156,11 @@ class Policy(Fact):
     recovery: RecoveryLimits = RecoveryLimits()
     thresholds: Thresholds = Thresholds()
     sensitivity: Sensitivity = Sensitivity()
+    objective: _Objective = Field(
+        default=None,
+        exclude_if=is_default,
+        description="what the service promises: where its errors burn too fast for it, that is an anomaly; false: none",
+    )
     watch: WatchLimits = WatchLimits()
     budget: BudgetLimits = BudgetLimits()
 

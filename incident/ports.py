@@ -3,13 +3,14 @@
 Every method raises `TransientError` where another try may help and `PermanentError` where it cannot.
 """
 
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from incident.analysis import Analysis, Case
 from incident.budget import BudgetLimits, DaySpent, ModelCall
+from incident.burn_rate import Counted
 from incident.changes import ToldChange
 from incident.evidence import AlertsReport, DeploymentsReport, Evidence, LogsReport, MetricsReport, Normal
 from incident.history import History
@@ -34,6 +35,14 @@ class MetricHistory(Protocol):
 
     async def read_history(self) -> History:
         """The values of the last while, up to now; how long and how fine is the adapter's choice."""
+        ...
+
+
+class RequestCounter(Protocol):
+    """Counts the requests of a while, and those of them that failed."""
+
+    async def count_requests(self, windows: Sequence[timedelta]) -> tuple[Counted, ...]:
+        """The requests of each window, all of which end now; the unknown ones say why."""
         ...
 
 
@@ -136,6 +145,18 @@ class Surroundings(Protocol):
 
     def calls(self, environment: str, service: str) -> tuple[tuple[str, str], ...]:
         """(caller, callee): what the service needs, directly or not, and who needs it directly.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        ...
+
+
+class Counters(Protocol):
+    """Knows what counts the requests of each service."""
+
+    def counter(self, environment: str, service: str) -> RequestCounter | None:
+        """What counts the requests of that service; `None`: what measures it does not.
 
         Raises:
             UnknownServiceError: the registry has no such service.

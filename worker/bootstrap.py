@@ -15,6 +15,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.analyze import Analyze
 from activities.background import MetricHistorian
+from activities.burning import ErrorBudgets
 from activities.detect import Detect
 from activities.interceptor import ActivityGuard
 from activities.memory import Memory
@@ -70,6 +71,8 @@ class Ports:
     """Without, nothing is known of how a service was before."""
     changes: ports.ChangeBook | None = None
     """Without, nobody tells of a change."""
+    counters: ports.Counters | None = None
+    """Without, no objective is judged."""
     stopped: str = ""
     """The setting that keeps this worker from acting; empty: it may."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -81,6 +84,10 @@ class Ports:
         if self.surroundings is None:
             return None
         return MetricHistorian(self.services, self.surroundings, self.clock, self.changes)
+
+    def budgets(self) -> ErrorBudgets | None:
+        """What tells how fast a service burns what its objective allows, if anything does."""
+        return ErrorBudgets(self.counters, self.clock) if self.counters else None
 
     async def close(self) -> None:
         """Ends every connection; the client that was handed in stays open."""
@@ -97,6 +104,7 @@ def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.Asy
         services=services,
         surroundings=services,
         changes=store,
+        counters=services,
         analyst=_analyst(settings, rules, store),
         rules=rules,
         chat=chat,
@@ -138,7 +146,7 @@ def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
     """Every activity of an incident that may wait, ready to be registered."""
     observer = Observer(world.services, world.clock, world.surroundings)
     analyze = Analyze(world.analyst, world.rules, Memory(world.ledger, world.stopped), world.clock)
-    detect = Detect(observer, world.historian())
+    detect = Detect(observer, world.historian(), world.budgets())
     notify = Notify(world.chat, world.pager)
     return (
         detect.collect,
@@ -169,7 +177,7 @@ def build_actions(world: Ports) -> Sequence[Callable[..., Any]]:
 def build_checks(world: Ports, at_once: int) -> Sequence[Callable[..., Any]]:
     """The checks of watched services, of which that many are made at once."""
     observer = Observer(world.services, world.clock)
-    return (Watch(observer, at_once, historian=world.historian()).stretch,)
+    return (Watch(observer, at_once, historian=world.historian(), budgets=world.budgets()).stretch,)
 
 
 @asynccontextmanager

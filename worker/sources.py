@@ -25,7 +25,13 @@ from integrations.github import GitHub, GitHubDeployments, GitHubRollback, GitHu
 from integrations.json_lines import JsonLines
 from integrations.loki import LokiLogs
 from integrations.mock_service import MockPaymentApi
-from integrations.prometheus import Prometheus, PrometheusHistory, PrometheusMetrics, PrometheusSettings
+from integrations.prometheus import (
+    Prometheus,
+    PrometheusCounts,
+    PrometheusHistory,
+    PrometheusMetrics,
+    PrometheusSettings,
+)
 
 _BY_GITHUB: tuple[EndpointName, ...] = ("deployments", "rollback")
 _NO_GITHUB = GitHubSettings()
@@ -113,6 +119,17 @@ class ConfiguredServices:
         endpoint = self._registry.find(environment, service).endpoint("metrics")
         if self._prometheus and isinstance(endpoint, PrometheusEndpoint):
             return PrometheusHistory(self._prometheus, endpoint)
+        return None
+
+    def counter(self, environment: str, service: str) -> ports.RequestCounter | None:
+        """What counts the requests of that service; `None`: what measures it does not.
+
+        Raises:
+            UnknownServiceError: the registry has no such service.
+        """
+        endpoint = self._registry.find(environment, service).endpoint("metrics")
+        if self._prometheus and isinstance(endpoint, PrometheusEndpoint) and endpoint.set:
+            return PrometheusCounts(self._prometheus, endpoint)
         return None
 
     def _metrics(self, service: Service) -> ports.MetricSource:

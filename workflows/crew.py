@@ -48,6 +48,7 @@ class Crew:
             source_timeout=policy.source_timeout,
             sensitivity=policy.sensitivity,
             explains_within=policy.deployment_explains_within,
+            objective=policy.objective,
         )
         try:
             return await workflow.execute_activity_method(
@@ -230,6 +231,7 @@ class Crew:
             limits=policy.recovery,
             source_timeout=policy.source_timeout,
             normals=self._dossier.evidence.normals if self._dossier.evidence else (),
+            burn=self._dossier.evidence.burn if self._dossier.evidence else None,
             ask_live=ask_live,
         )
         try:

@@ -68,6 +68,7 @@ class WatchWorkflow:
             source_timeout=self._policy.source_timeout,
             limits=self._policy.watch,
             sensitivity=self._policy.sensitivity,
+            objective=self._policy.objective,
             checks=self._checks,
             lasts=_STRETCH,
             at_once=at_once,

@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from gateway.office import IncidentView
 from gateway.pages.sessions import Session
 from gateway.tokens import Scope
+from incident.burn_rate import Burn
 from incident.cause import Change, ChangeVerdict
 from incident.dossier import Approval, Dossier, Heard, RemediationRecord, Stage
 from incident.evidence import Alert, Deployment, Evidence, LogLine, Metric, Reading, Source, SourceReport
@@ -136,6 +137,11 @@ class Sheet:
         return self._rows("metric", self.evidence.metrics.readings if self.evidence else ())
 
     @property
+    def burns(self) -> Sequence[Row[Burn]]:
+        """How fast the service burned what its objective allows."""
+        return self._rows("burn", self.evidence.burns if self.evidence else ())
+
+    @property
     def lines(self) -> Sequence[Row[LogLine]]:
         """The log lines."""
         return self._rows("log", self.evidence.logs.lines if self.evidence else ())
@@ -261,6 +267,7 @@ class Sheet:
     def _anchors(self) -> dict[str, str]:
         rows: tuple[Row[_Citable], ...] = (
             *self.readings,
+            *self.burns,
             *self.lines,
             *self.templates,
             *self.alerts,

@@ -25,6 +25,7 @@ MAX_SOURCE = {
     "anomalies": 6_000,
     "metrics": 4_000,
     "normals": 2_000,
+    "burns": 1_500,
     "suspects": 2_000,
     "changes": 4_000,
     "deployments": 10_000,
@@ -32,7 +33,7 @@ MAX_SOURCE = {
     "templates": 8_000,
     "logs": 8_000,
 }
-"""Bytes of JSON for each source: 50 kB in all, some 14,000 tokens. A flood in one source leaves the others room."""
+"""Bytes of JSON for each source: 52 kB in all, some 14,000 tokens. A flood in one source leaves the others room."""
 MAX_TEXT = 800
 """Bytes of one text, such as a log line: an error and the head of its stack trace."""
 MAX_ANSWER = 8_000
@@ -57,6 +58,7 @@ A "suppressed" alert was silenced or is spoken for by another one: it does not f
 "normal" is what each metric is while the service is well, by its history; "cause" is what a program made of the \
 numbers: the suspected services, and of each change, guilty ones first, whether it is guilty, innocent or unknown, \
 with the reasons. Only a deployment of the service can be rolled back; another change is named, and escalated. \
+"burn" is how many times as fast as its objective allows requests fail; of when that began it tells nothing. \
 "[REDACTED:...]" stands for a secret and "[CUT]" for the rest of a text.
 
 WHAT TO ANSWER
@@ -96,7 +98,9 @@ MAX_INSTRUCTIONS = 64_000
 """Bytes of instructions of one's own: many times ours, and well under what any model takes in."""
 
 _OPEN, _CLOSE = "<evidence>", "</evidence>"
-_CITABLE = re.compile(rf"(?:metric|normal|log|alert|deployment|change):[A-Za-z0-9._:/@-]{{1,{MAX_CHOICE_LENGTH - 11}}}")
+_CITABLE = re.compile(
+    rf"(?:metric|normal|burn|log|alert|deployment|change):[A-Za-z0-9._:/@-]{{1,{MAX_CHOICE_LENGTH - 11}}}"
+)
 """The ids that may be cited. They stand in the schema, outside the block, so that no sentence may pass for one."""
 
 
@@ -145,9 +149,14 @@ def brief(case: Case) -> Briefing:
     numbers = {item["deployment_id"] for item in deployments.items}
     candidates = tuple(number for number in case.candidates if number in numbers)[:MAX_CHOICES]
     normals = _fit("normals", evidence.normals)
+    burn, burns = evidence.burn, _fit("burns", evidence.burns)
     cause = _cause(cause_of(evidence, case.assessment, case.explains_within))
     changes = [each for each in cause["changes"] if each["id"] in evidence.ids and _CITABLE.fullmatch(each["id"])]
-    shown = (*metrics.items, *normals.items, *deployments.items, *changes, *alerts.items, *templates.items, *logs.items)
+    shown = (
+        *(metrics.items, normals.items, burns.items, deployments.items, changes),
+        *(alerts.items, templates.items, logs.items),
+    )
+    cited = dict.fromkeys(item["id"] for items in shown for item in items if item["id"])
     data = {
         "service": _plain(evidence.service),
         "environment": _plain(evidence.environment),
@@ -162,6 +171,7 @@ def brief(case: Case) -> Briefing:
             "readings": metrics.items,
             "normal": normals.items,
         },
+        **({"burn": _answer_of(burn) | {"objective": burn.objective.success, "windows": burns.items}} if burn else {}),
         "cause": cause,
         "deployments": _answer_of(evidence.deployments)
         | {"omitted": deployments.omitted, "newest_first": deployments.items},
@@ -175,7 +185,7 @@ def brief(case: Case) -> Briefing:
     return Briefing(
         text=f"{_OPEN}\n{_dump(data)}\n{_CLOSE}",
         candidates=candidates,
-        evidence_ids=tuple(dict.fromkeys(item["id"] for item in shown if item["id"]))[:MAX_CHOICES],
+        evidence_ids=tuple(cited)[:MAX_CHOICES],
     )
 
 

@@ -6,8 +6,9 @@ answer; no query makes a zero of it.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from incident.evidence import Metric
 from incident.prometheus import (
@@ -110,6 +111,49 @@ def plan(endpoint: PrometheusEndpoint) -> Plan:
             )
     figures = tuple(ready[metric] for metric in Metric if metric in ready)
     return Plan(figures, filled(endpoint.queries.health), newest)
+
+
+COUNTED = "counted"
+"""The label that tells apart what one answer to `counting` holds."""
+NEWEST = "newest"
+"""What it says of the time of the newest sample."""
+
+
+def requests_of(over: timedelta) -> str:
+    """What the label says of the requests of that window."""
+    return f"requests {_seconds(over)}"
+
+
+def failed_of(over: timedelta) -> str:
+    """What the label says of those of them that failed; there are none where none ever did."""
+    return f"failed {_seconds(over)}"
+
+
+def begun_of(over: timedelta) -> str:
+    """What the label says of the number of series that were there when that window began."""
+    return f"begun {_seconds(over)}"
+
+
+def counting(endpoint: PrometheusEndpoint, windows: Sequence[timedelta]) -> str:
+    """The query for the requests of `windows`, all in one vector, or empty where no set says how they are counted.
+
+    Requests whose status is not told count in neither, as in the error rate.
+    """
+    if endpoint.set is None:
+        return ""
+    names, matchers = _NAMES[endpoint.set], label_matchers(endpoint.selector)
+    status, counter = endpoint.status_label or names.status, names.requests
+    parts = {NEWEST: _newest(counter, matchers)}
+    for over in windows:
+        seconds = _seconds(over)
+        parts[requests_of(over)] = f'sum(increase({counter}{{{matchers},{status}!=""}}[{seconds}]))'
+        parts[failed_of(over)] = f'sum(increase({counter}{{{matchers},{status}=~"5.."}}[{seconds}]))'
+        parts[begun_of(over)] = f"count({counter}{{{matchers}}} offset {seconds})"
+    return " or ".join(f'label_replace({query}, "{COUNTED}", "{name}", "", "")' for name, query in parts.items())
+
+
+def _seconds(over: timedelta) -> str:
+    return f"{int(over.total_seconds())}s"
 
 
 def label_matchers(labels: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from incident.errors import IntegrationError
 from incident.evidence import Health, Metric, Reading, Unit
@@ -73,10 +73,7 @@ class _Look:
         taken = self.number(newest)
         if isinstance(taken, Unknown):
             return Unknown(f"how old it is cannot be told: {taken.why}")
-        old, most = self.at.timestamp() - taken, self.endpoint.stale_after.total_seconds()
-        if old < -_ROUNDING:
-            return Unknown("how old it is cannot be told: the newest sample lies ahead of the time that was asked for")
-        return Unknown(f"stale: the newest sample is {old:.0f} s old, {most:.0f} s are allowed") if old > most else None
+        return too_old(taken, self.at, self.endpoint.stale_after)
 
     def value(self, figure: Figure) -> float | Unknown:
         """The figure's number in its own unit, fresh and believable."""
@@ -113,6 +110,14 @@ class _Look:
             return figure.saturates_at
         answer = self.answers.get(figure.buckets)
         return last_bucket(answer) if isinstance(answer, Answer) and not answer.warnings else None
+
+
+def too_old(taken: float, at: datetime, stale_after: timedelta) -> Unknown | None:
+    """Why a sample that was taken then, in seconds since 1970, says nothing of `at`; `None`: it does."""
+    old, most = at.timestamp() - taken, stale_after.total_seconds()
+    if old < -_ROUNDING:
+        return Unknown("how old it is cannot be told: the newest sample lies ahead of the time that was asked for")
+    return Unknown(f"stale: the newest sample is {old:.0f} s old, {most:.0f} s are allowed") if old > most else None
 
 
 def inside(figure: Figure, number: float) -> float:

@@ -20,7 +20,13 @@ from incident.evidence import Health, Metric, MetricsReport, SourceState
 from incident.prometheus import PrometheusEndpoint
 from integrations.http import HttpSettings, build_client
 from integrations.mock_service import MockPaymentApi
-from integrations.prometheus import Prometheus, PrometheusHistory, PrometheusMetrics, PrometheusSettings
+from integrations.prometheus import (
+    Prometheus,
+    PrometheusCounts,
+    PrometheusHistory,
+    PrometheusMetrics,
+    PrometheusSettings,
+)
 from tests.contract.conftest import running_mock
 from tests.standins.github.processes import free_port
 from tests.standins.prometheus import running, why_not
@@ -162,6 +168,24 @@ async def test_the_classic_set_measures_what_was_really_answered(scraped: Scrape
     assert found.health is Health.HEALTHY
 
 
+async def test_requests_are_counted_as_they_were_really_answered(scraped: Scraped, client: httpx.AsyncClient) -> None:
+    counts = PrometheusCounts(
+        Prometheus(client, SETTINGS), scraped.endpoint("steady", set="classic", status_label="status_code")
+    )
+    lately, days = timedelta(seconds=10), timedelta(days=3)
+
+    async with asyncio.timeout(_WITHIN):
+        while True:
+            short, long = await counts.count_requests((lately, days))
+            if short.requests:
+                break
+            await asyncio.sleep(_AGAIN)
+
+    # At least Prometheus's own question of each second, and none of them has failed.
+    assert (short.failed, long.failed, long.whole) == (0, 0, False)
+    assert (long.requests or 0) > 0
+
+
 @pytest.mark.parametrize(
     "fields", [{"queries": GAUGES}, {"set": "classic"}, {"set": "otel"}], ids=["own", "classic", "otel"]
 )
@@ -223,6 +247,50 @@ async def test_a_query_that_prometheus_refuses_is_told_in_its_words(
     assert problems[Metric.MEMORY_USAGE] == "the query gives 3 series, not one"
     assert problems[Metric.ACTIVE_CONNECTIONS] == "the query gives a matrix, not a value of now"
     assert found.value(Metric.REQUESTS_PER_SECOND) == 0
+
+
+async def test_the_doctor_proves_how_fast_each_objective_is_burned(scraped: Scraped) -> None:
+    registry, policy = scraped.directory / "promised.toml", scraped.directory / "policy.toml"
+    policy.write_text("[objective]\nsuccess = 0.99\n[services.batch]\nobjective = false\n")
+    source = f'source = {{ kind = "mock", url = "{scraped.steady}" }}'
+    measured = f'kind = "prometheus", url = "{scraped.url}", selector = {{ job = "steady" }}, window = "10s"'
+    registry.write_text(
+        f"""
+        [[service]]
+        name = "counted"
+        {source}
+        metrics = {{ {measured}, set = "classic", status_label = "status_code" }}
+        [[service]]
+        name = "uncounted"
+        {source}
+        [[service]]
+        name = "batch"
+        {source}
+        """
+    )
+    settings = Settings.model_validate(
+        {
+            "services_file": registry,
+            "policy_file": policy,
+            "temporal": {"address": "127.0.0.1:9"},
+            "prometheus": SETTINGS,
+        }
+    )
+
+    found: dict[str, Finding] = {}
+    async with asyncio.timeout(_WITHIN):
+        while "too few requests" not in (found["counted burn rate"].words if found else ""):
+            found = {each.system: each for each in await doctor.examine(settings)}
+
+    burn = found["counted burn rate"]
+    assert "unknown over 1h and unknown over 5m (a page from 14.4x on; too few requests: " in burn.words
+    assert "the samples begin less than 6h ago" in burn.words
+    assert burn.words.endswith(", of an objective of 99%")
+    uncounted = "what measures it counts no requests: metrics of kind prometheus with a `set` do"
+    assert found["uncounted burn rate"].words == f"{uncounted}, of an objective of 99%"
+    assert not burn.works
+    assert not found["uncounted burn rate"].works
+    assert "batch burn rate" not in found
 
 
 async def test_the_doctor_proves_each_value_with_its_unit(scraped: Scraped) -> None:

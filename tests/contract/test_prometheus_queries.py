@@ -1,6 +1,7 @@
 """The ready-made queries, evaluated by Prometheus itself (promtool) over series whose figures are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 
 from incident.evidence import Metric
 from incident.prometheus import PrometheusEndpoint
-from integrations.prometheus.queries import Figure, plan
+from integrations.prometheus.queries import Figure, counting, plan
 from tests.standins.prometheus import checked, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
@@ -54,8 +55,8 @@ def _durations(kind: str, buckets: Mapping[str, float], labels: str = _OURS) -> 
     return {f'{duration}_bucket{{{labels},le="{le}"}}': _counter(rate) for le, rate in buckets.items()}
 
 
-def _prove(directory: Path, series: Series, expected: Mapping[str, float | None]) -> None:
-    """Each query gives that one value, without labels, or nothing."""
+def _prove(directory: Path, series: Series, expected: Mapping[str, float | Mapping[str, float] | None]) -> None:
+    """Each query gives that one value, without labels, or those values by their labels, or nothing."""
     document = {
         "evaluation_interval": f"{_EVERY}s",
         "tests": [
@@ -66,7 +67,9 @@ def _prove(directory: Path, series: Series, expected: Mapping[str, float | None]
                     {
                         "expr": f"round(({query}) * {_FINE:d})",
                         "eval_time": f"{_STEPS * _EVERY}s",
-                        "exp_samples": [] if value is None else [{"labels": "{}", "value": round(value * _FINE)}],
+                        "exp_samples": [
+                            {"labels": labels, "value": round(each * _FINE)} for labels, each in _by_labels(value)
+                        ],
                     }
                     for query, value in expected.items()
                 ],
@@ -76,6 +79,12 @@ def _prove(directory: Path, series: Series, expected: Mapping[str, float | None]
     file = directory / "queries.yml"
     file.write_text(yaml.safe_dump(document))
     checked("promtool", "test", "rules", file)
+
+
+def _by_labels(value: float | Mapping[str, float] | None) -> Iterable[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return () if value is None else (("{}", value),)
 
 
 def _by(figures: Mapping[Metric, Figure], expected: Mapping[Metric, float | None]) -> Mapping[str, float | None]:
@@ -179,6 +188,43 @@ def test_restarts_are_those_of_the_window_and_of_the_service_alone(tmp_path: Pat
 
     expected = {of_processes[Metric.RESTARTS].query: 1.0, of_containers[Metric.RESTARTS].query: 1.0}
     _prove(tmp_path, series, expected)
+
+
+@pytest.mark.parametrize("kind", list(_NAMES))
+def test_one_query_counts_the_requests_of_every_window_and_of_no_other_service(tmp_path: Path, kind: str) -> None:
+    series = {
+        **_requests(kind, {"200": 9, "404": 0.5, "503": 0.5}),
+        **_requests(kind, {"": 1000}),
+        **_requests(kind, {"500": 1000}, 'job="another"'),
+    }
+    expected = {
+        "newest": _STEPS * _EVERY,
+        "requests 60s": 600,
+        "failed 60s": 30,
+        "begun 60s": 4,
+        "requests 300s": 3000,
+        "failed 300s": 150,
+        "begun 300s": 4,
+    }
+
+    _prove_counts(tmp_path, kind, series, expected, 60, 300)
+
+
+def test_what_never_failed_and_what_was_not_there_when_a_window_began_have_no_number(tmp_path: Path) -> None:
+    expected = {"newest": _STEPS * _EVERY, "requests 3600s": _EVERY * _STEPS}
+    _prove_counts(tmp_path, "classic", _requests("classic", {"200": 1}), expected, 3600)
+
+
+def test_of_a_service_that_is_not_there_nothing_is_counted(tmp_path: Path) -> None:
+    _prove_counts(tmp_path, "classic", {}, {}, 60)
+
+
+def _prove_counts(directory: Path, kind: str, series: Series, expected: Mapping[str, float], *seconds: int) -> None:
+    endpoint = PrometheusEndpoint.model_validate(
+        {"kind": "prometheus", "url": "http://prometheus", "selector": {"job": _JOB}, "set": kind}
+    )
+    query = counting(endpoint, [timedelta(seconds=each) for each in seconds])
+    _prove(directory, series, {query: {f'{{counted="{name}"}}': value for name, value in expected.items()}})
 
 
 def test_whatever_a_label_value_holds_it_stays_one_value(tmp_path: Path) -> None:

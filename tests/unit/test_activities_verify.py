@@ -13,9 +13,12 @@ from incident.recovery import Classification, Recovery
 from incident.samples import Samples
 from incident.severity import Severity
 from tests import builders
+from tests.burns import burn_report
 from tests.fakes import FakeService, FakeServices
 from tests.histories import FakeSurroundings
 
+EVERY_PAGE = {"6h": 0.02, "1h": 0.2, "30m": 0.3, "5m": 0.3}
+"""What an outage leaves in the windows, long after it is over."""
 WELL: dict[Metric, float | None] = {Metric.ERROR_RATE: 0.008, Metric.P99_LATENCY: 180.0}
 
 
@@ -134,6 +137,36 @@ async def test_what_a_service_always_has_does_not_keep_it_from_recovering(known:
     normals = (builders.normal(Metric.P99_LATENCY, 640.0, high=800.0),) if known else ()
     found = await looked(service, times=2, normals=normals)
     assert (found.recovery.classification is Classification.FULLY_RECOVERED) is recovers
+
+
+@pytest.mark.parametrize(
+    ("errors", "recovers"), [(0.5, True), (0.7, False)], ids=["spends slowly", "spends as fast as six hours allow"]
+)
+async def test_a_burn_is_over_once_the_errors_of_now_spend_slowly_whatever_hours_have_counted(
+    errors: float,
+    recovers: bool,  # noqa: FBT001 - the case
+) -> None:
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, builders.metrics({"error_rate": errors}))
+    found = await looked(service, times=2, burn=burn_report(EVERY_PAGE))
+    assert (found.recovery.classification is Classification.FULLY_RECOVERED) is recovers
+
+
+async def test_the_burn_of_a_ticket_keeps_nothing_from_recovering() -> None:
+    found = await looked(FakeService(live=100), times=2, burn=burn_report({"3d": 0.008, "6h": 0.008}))
+    assert found.recovery.classification is Classification.FULLY_RECOVERED
+    assert found.severity is Severity.P3
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["beside others", "alone"])
+async def test_errors_that_a_service_always_has_keep_only_an_incident_open_that_their_burn_opened(alone: bool) -> None:  # noqa: FBT001 - the case
+    burn = burn_report(EVERY_PAGE)
+    usual = builders.normal(Metric.ERROR_RATE, 0.007, high=0.009)
+    before = builders.healthy_evidence() if alone else builders.degraded_evidence()
+    look = builders.look(seen=before.with_burn(burn))
+    found = await looked(FakeService(live=100), times=2, burn=burn, normals=(usual,), before=look)
+    assert (found.recovery.classification is Classification.FULLY_RECOVERED) is not alone
+    assert found.severity is (Severity.P1 if alone else Severity.P3)
 
 
 async def beside(database: FakeService, **changes: object) -> Verified:

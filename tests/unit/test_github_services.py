@@ -144,6 +144,9 @@ async def test_the_doctor_shows_what_the_registry_sets_of_the_policy_or_what_is_
         'payment-api: auto (of the registry: mode "auto", cool_down "PT2H")'
     )
 
+    (here / "services.toml").write_text(MOCK + "[service.policy]\nobjective = false\n")
+    assert (await _findings())["policy"].words.endswith("payment-api: ask (of the registry: objective false)")
+
     (here / "services.toml").write_text(MOCK + '[service.policy]\nmode = "yolo"\n')
     found = (await _findings())["policy"]
     assert (found.works, found.words.startswith("services.toml: service[0].policy: mode: ")) == (False, True)

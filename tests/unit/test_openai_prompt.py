@@ -16,6 +16,7 @@ from integrations.openai.prompt import (
     show_again,
 )
 from tests import builders
+from tests.burns import SLOW, burn_report
 
 
 def data(**changes: object) -> dict[str, Any]:
@@ -53,6 +54,15 @@ def test_only_what_is_shown_may_be_named() -> None:
     assert briefing.candidates == (100, 99)
     assert set(briefing.evidence_ids) == builders.case().evidence.ids
     assert f'"deployment_explains_onset_within_seconds":{timedelta(hours=2).total_seconds()}' in briefing.text
+
+
+def test_a_burn_is_shown_with_its_objective_and_may_be_cited() -> None:
+    seen = builders.degraded_evidence().with_burn(burn_report(SLOW))
+    briefing = brief(builders.case(seen))
+    assert {"burn:1h", "burn:6h", "burn:3d"} <= set(briefing.evidence_ids)
+    shown = json.loads(briefing.text.split("\n")[1])["burn"]
+    assert (shown["objective"], [each["long_burn"] for each in shown["windows"]]) == (0.999, [14.5, 0, 0])
+    assert "burn" not in data()
 
 
 @pytest.mark.parametrize(

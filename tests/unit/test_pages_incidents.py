@@ -18,6 +18,7 @@ from incident.snapshot import Outcome, Snapshot, close
 from integrations.text import clean
 from tests import builders
 from tests.builders import NOW
+from tests.burns import SLOW, burn_report
 from tests.e2e.pages_hostile import ADDRESSES, CORPUS, hostile_dossier, numbered
 from tests.e2e.pages_office import Desktop, asking_dossier
 
@@ -189,6 +190,15 @@ async def test_a_told_change_is_shown_with_what_code_makes_of_it_and_can_be_led_
         "guilty: made 30 s before the trouble began; payment-api itself left what is usual ★ cited"
     ) in shown.words
     assert "#evidence-change-1" in shown.all("href")
+
+
+async def test_a_burn_is_shown_with_its_objective_and_the_anomaly_leads_to_it() -> None:
+    seen = builders.healthy_evidence(metrics=builders.metrics({"error_rate": 1.6})).with_burn(burn_report(SLOW))
+    shown = await page(Desktop(dossiers=[asking_dossier(evidence=seen, assessment=builders.assessment(seen))]))
+    assert "How many times as fast as an objective of 99.9% allows requests failed." in shown.words
+    assert "14.5x over 1h and 14.5x over 5m (a page from 14.4x on)" in shown.words
+    (link,) = [href for href in shown.all("href") if href.startswith("#evidence-burn")]
+    assert link[1:] in shown.all("id")
 
 
 async def test_a_citation_of_nothing_is_shown_as_such_and_leads_nowhere() -> None:

@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from incident.anomalies import Band, Thresholds
+from incident.burn_rate import Objective
 from incident.errors import ConfigurationError
 from incident.evidence import Metric
 from incident.freeze import Weekday
@@ -225,6 +226,20 @@ def test_the_list_holds_a_service_by_name_or_by_a_star(allow: tuple[str, ...], a
     places = [("production", "payment-api"), ("production", "checkout"), ("staging", "payment-api")]
     rules = policy(allow=allow)
     assert {f"{where}/{who}" for where, who in places if rules.allows(where, who)} == allowed
+
+
+def test_an_objective_is_each_services_own_and_can_be_taken_away() -> None:
+    text = """
+        [objective]
+        success = 0.999
+        [services.checkout]
+        objective = false
+        [services.payment-api.objective]
+        success = 0.9
+        """
+    book = parse_policy(text, "policy.toml", KNOWN)
+    assert book.default.objective == Objective(success=0.999)
+    assert [book.of(name, "production").objective for name in KNOWN] == [Objective(success=0.9), None]
 
 
 def test_the_quota_is_what_the_policy_allows_within_an_hour() -> None:

@@ -17,6 +17,7 @@ from incident.rules import propose
 from incident.severity import Severity
 from incident.snapshot import Outcome, Snapshot, close
 from tests import builders
+from tests.burns import SLOW, burn_report
 from tests.fakes import FakeAnalyst
 
 AUTO = builders.policy()
@@ -150,6 +151,19 @@ async def test_a_record_without_its_ledger_is_judged_with_an_empty_one_at_its_ti
 async def test_another_sensitivity_cannot_be_tried_and_the_note_says_so() -> None:
     found = await again(record(), policy=builders.policy(sensitivity={"rows_within": 3}))
     assert found.notes == ("what is normal stays as it was learned: another sensitivity cannot be tried on a record",)
+
+
+async def test_another_objective_judges_the_requests_that_were_counted() -> None:
+    burned = builders.healthy_evidence(metrics=builders.metrics({"error_rate": 1.6})).with_burn(burn_report(SLOW))
+    strict, lenient = ({"success": each} for each in (0.999, 0.99))
+    before = record(decided(evidence=burned, policy=builders.policy(objective=strict)))
+    found = await again(before, policy=builders.policy(objective=lenient))
+    assert (found.then.plan, found.now.plan, found.notes) == (Plan.PAGE, Plan.NOTHING, ())
+
+
+async def test_an_objective_cannot_be_tried_where_no_requests_were_counted_and_the_note_says_so() -> None:
+    found = await again(record(), policy=builders.policy(objective={"success": 0.999}))
+    assert found.notes == ("its requests were not counted: an objective cannot be tried on it",)
 
 
 async def test_without_evidence_there_is_nothing_to_decide() -> None:

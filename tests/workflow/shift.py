@@ -52,6 +52,7 @@ class Fakes(TypedDict):
     service: NotRequired[FakeService]
     services: NotRequired[ports.Services]
     surroundings: NotRequired[ports.Surroundings]
+    counters: NotRequired[ports.Counters]
     analyst: NotRequired[ports.Analyst]
     chat: NotRequired[FakeChat]
     pager: NotRequired[FakePager]
@@ -68,6 +69,7 @@ class Shift:
     service: FakeService = field(default_factory=lambda: FakeService(live=101))
     services: ports.Services | None = None
     surroundings: ports.Surroundings | None = None
+    counters: ports.Counters | None = None
     analyst: ports.Analyst = field(default_factory=RulesAnalyst)
     chat: FakeChat = field(default_factory=FakeChat)
     pager: FakePager = field(default_factory=FakePager)
@@ -89,6 +91,7 @@ class Shift:
             ledger=self.store,
             surroundings=self.surroundings,
             changes=self.store,
+            counters=self.counters,
             stopped=self.stopped,
             clock=self.clock,
         )

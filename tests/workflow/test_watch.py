@@ -10,14 +10,18 @@ import pytest_asyncio
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
+from incident.anomalies import Kind
+from incident.burn_rate import Objective
 from incident.dossier import Trigger
 from incident.errors import TransientError
 from incident.evidence import Source
 from incident.identifiers import workflow_id
 from incident.policy import Policy
+from incident.severity import Severity
 from incident.snapshot import Outcome
 from integrations.temporal import make_current
 from tests import builders
+from tests.burns import OBJECTIVE, SLOW, FakeCounters, counted
 from tests.fakes import FakeService, FakeServices
 from tests.workflow.shift import PATIENCE, Handle, Shift, ended, unique, until, until_true
 from worker.bootstrap import build_watcher, build_worker
@@ -53,9 +57,10 @@ class Watcher:
     def handle(self) -> WorkflowHandle[WatchWorkflow, None]:
         return self.client.get_workflow_handle_for(WatchWorkflow.run, names.watch_id(builders.ENVIRONMENT, self.name))
 
-    async def begin(self, limits: Mapping[str, object] | None = None) -> None:
-        """Has the service watched, under these limits."""
-        request = WatchRequest(service=self.name, environment=builders.ENVIRONMENT, policy=_policy(limits))
+    async def begin(self, limits: Mapping[str, object] | None = None, objective: Objective | None = None) -> None:
+        """Has the service watched, under these limits and for that objective."""
+        policy = _policy(limits).model_copy(update={"objective": objective})
+        request = WatchRequest(service=self.name, environment=builders.ENVIRONMENT, policy=policy)
         with self.shift.environment.with_time_skipping_disabled():
             await self.lookout.watch(request)
 
@@ -130,10 +135,18 @@ class Watcher:
 async def watching(server: WorkflowEnvironment) -> AsyncIterator[Watching]:
     async with AsyncExitStack() as working:
 
-        async def _watching(live: int = 100, *, known: bool = True, build_id: str = "only") -> Watcher:
-            service = FakeService(live=live)
+        async def _watching(
+            live: int = 100,
+            *,
+            known: bool = True,
+            build_id: str = "only",
+            burns: Mapping[str, float] | None = None,
+        ) -> Watcher:
+            service, counters = FakeService(live=live), FakeCounters({})
             services = FakeServices(service)
-            watcher = Watcher(Shift(server, service=service, services=services), service, services)
+            shift = Shift(server, service=service, services=services, counters=counters)
+            watcher = Watcher(shift, service, services)
+            counters.answers[watcher.name] = counted(burns)
             if known:
                 watcher.register()
             if build_id:
@@ -168,6 +181,21 @@ async def test_what_is_bad_opens_one_incident_that_is_handled_as_any_other(watch
     assert (record.outcome, record.trigger.source) == (Outcome.RECOVERED, "watch")
     assert "CRITICAL" in record.trigger.reason
     assert len(watcher.seen.rollback.begun) == 1
+
+
+async def test_a_slow_burn_that_no_fixed_limit_sees_opens_an_incident(watching: Watching) -> None:
+    watcher = await watching(burns=SLOW)
+    watcher.seen.answer(Source.METRICS, builders.metrics({"error_rate": 1.5}))
+    await watcher.begin(objective=OBJECTIVE)
+    await watcher.until_stands(WatchStage.RESTING)
+    (run,) = await watcher.incidents()
+    record = await ended(watcher.incident(run))
+    assert "WARNING_BURN_RATE: 14.5x over 1h" in record.trigger.reason
+    assert record.severity is Severity.P1
+    assert record.outcome is Outcome.ESCALATED
+    assert record.evidence
+    assert "burn:1h" in record.evidence.ids
+    assert {each.kind for look in record.looks for each in look.anomalies} == {Kind.BURN_RATE}
 
 
 async def test_after_the_cool_down_the_service_is_watched_again(watching: Watching) -> None:
