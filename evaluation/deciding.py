@@ -14,7 +14,7 @@ from incident.anomalies import Thresholds, assess, judge_metrics
 from incident.evidence import SourceState
 from incident.gate import Course, Verdict, judge
 from incident.ledger import LedgerView
-from incident.norms import RECENT
+from incident.norms import RECENT, climb_of
 from incident.policy import Mode, Policy
 from incident.rules import propose
 from incident.severity import Severity, worst
@@ -76,9 +76,11 @@ def decisions(seen: Sighting) -> list[tuple[int, int, Verdict]]:
 
 
 def _could_be_blamed(sighting: Sighting, service: int) -> bool:
-    """Whether its live deployment is recent enough to explain any onset that can be seen."""
+    """Whether its live deployment is recent enough to explain any onset that can be seen, or a leak."""
     age = sighting.scene.decided + sighting.minute - sighting.live(service).row
-    return age * ROW <= ACTS.deployment_explains_within.total_seconds() + RECENT
+    if age * ROW <= ACTS.deployment_explains_within.total_seconds() + RECENT:
+        return True
+    return climb_of(sighting.scene.case.world.services[service], sighting.frame_of({service})) is not None
 
 
 def _is_open(sighting: Sighting, service: int, decided: Severity | None) -> bool:

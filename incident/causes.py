@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from incident.accusation import Place, Standing, is_surge, judge, place_among
 from incident.anomalies import Assessment
-from incident.cause import Cause, Change, ChangeKind, Guilt
+from incident.cause import Cause, Change, ChangeKind, ChangeVerdict, Guilt
 from incident.evidence import Evidence
 
 _NEWEST = 10
@@ -25,7 +25,15 @@ def cause_of(evidence: Evidence, assessment: Assessment, within: timedelta) -> C
     suspects = evidence.background.suspects if evidence.background else ()
     verdicts = judge(_changes(evidence), evidence.onset, _Standings(evidence, assessment).of, within)
     told = [each for number, each in enumerate(verdicts) if number < _NEWEST or each.guilt is Guilt.GUILTY]
-    return Cause(onset=evidence.onset, suspects=suspects, changes=tuple(told))
+    return Cause(onset=evidence.onset, suspects=suspects, changes=tuple(_with_climb(each, evidence) for each in told))
+
+
+def _with_climb(verdict: ChangeVerdict, evidence: Evidence) -> ChangeVerdict:
+    """The verdict, with what the service itself has held more and more of among its reasons."""
+    climb = evidence.background.climb if evidence.background else None
+    if climb is None or verdict.change.service != evidence.service or verdict.guilt is Guilt.UNKNOWN:
+        return verdict
+    return verdict.model_copy(update={"reasons": (climb.words(verdict.change.at), *verdict.reasons)})
 
 
 def _changes(evidence: Evidence) -> tuple[Change, ...]:

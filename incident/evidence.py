@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from incident.cause import Change, Suspect
+from incident.cause import Change, Climb, Suspect
 from incident.log_templates import LogTemplate
 from incident.model import Fact, Moment, canonical, is_default
 
@@ -270,6 +270,11 @@ class Background(SourceReport):
     normals: tuple[Normal, ...] = ()
     onset: Moment | None = Field(
         default=None, description="since when a metric of the service is not normal; null: none is, or it is not known"
+    )
+    climb: Climb | None = Field(
+        default=None,
+        exclude_if=is_default,
+        description="since 1.3: what climbs and explains the trouble, whose onset is then its beginning; null: nothing",
     )
     suspects: tuple[Suspect, ...] = Field(
         default=(), description="the service and those around it, the most suspected first; empty: nothing moved"
