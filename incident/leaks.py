@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import theilslopes  # type: ignore[import-untyped] # scipy brings no types
 
+from incident.movements import quantiles
 from incident.series import Array
 
 _SHORTEST = 3 * 3600.0
@@ -120,14 +121,12 @@ def _medians(seconds: Array, values: Array, load: Array, width: float) -> _Media
     """Those of spans of `width` seconds, of which the last one ends with the last sample."""
     spans = np.floor((seconds[-1] - seconds) / width).astype(int)
     starts = np.flatnonzero(np.diff(spans, prepend=spans[0] + 1))
-    level = np.array([np.median(each) for each in np.split(values, starts[1:])])
-    asked = np.array([_median(each) for each in np.split(load, starts[1:])])
+    lengths = np.diff(starts, append=len(spans))
+    inside = np.arange(len(spans)) - np.repeat(starts, lengths)
+    both = np.full((2, int(lengths.max()), len(starts)), np.nan)
+    both[:, inside, np.repeat(np.arange(len(starts)), lengths)] = values, load
+    level, asked = (quantiles(each, (0.5,))[0] for each in both)
     return _Medians(seconds[-1] - (spans[starts] + 0.5) * width, level, asked, width)
-
-
-def _median(values: Array) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else np.nan
 
 
 def _climb(whole: _Medians, first: float, now: float) -> _Line | None:
@@ -238,9 +237,9 @@ def _is_highest(whole: _Medians, line: _Line) -> bool:
     """Whether it is higher than ever before, by more than load would make it were it proportional to load."""
     before, after = whole.before(line.since), whole.since(line.since)
     highest = float(np.max(_smooth(before.level)))
-    asked, most = _median(after.load[-3:]), _smooth(before.load[np.isfinite(before.load)])
-    if np.isfinite(asked) and len(most):
-        highest *= max(asked / (float(np.max(most)) + _TINY), 1.0)
+    asked, most = after.load[-3:][np.isfinite(after.load[-3:])], _smooth(before.load[np.isfinite(before.load)])
+    if len(asked) and len(most):
+        highest *= max(float(np.median(asked)) / (float(np.max(most)) + _TINY), 1.0)
     elif line.since < _DAY:
         return False
     return line.now > highest + _BEYOND * line.rise
