@@ -195,7 +195,7 @@ def _squares(residuals: Array) -> Array:
 
 
 def _slope(part: _Medians) -> float:
-    """Theil–Sen's: the median of the slopes between all pairs."""
+    """Theil and Sen's: the median of the slopes between all pairs."""
     return float(theilslopes(part.level, part.at).slope)
 
 
