@@ -15,8 +15,8 @@ def background(sighting: Sighting, service: int, sensitivity: Sensitivity) -> Ba
     frame = sighting.frame_of({service, *around})
     changes = tuple(_change(sighting, each) for each in around)
     calls = tuple((names[caller], names[callee]) for caller, callee in graph)
-    deployed = [moment(each.row) for each in sighting.deployed(service)]
-    norms = norms_of(names[service], frame, calls, changes, sensitivity, deployed)
+    changed = [moment(each.row) for each in sighting.deployed(service)]
+    norms = norms_of(names[service], frame, calls, changes, sensitivity, changed)
     return Background(
         source="simulator",
         state=SourceState.OK if norms.normals else SourceState.EMPTY,

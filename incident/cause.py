@@ -72,10 +72,9 @@ class Climb(Fact):
         """Whether `at` may be its beginning."""
         return abs(self.since - at) <= self.within
 
-    def words(self, went_live: datetime) -> str:
-        """Since when it climbs, seen from a deployment that went live then."""
-        if self.may_begin(went_live):
-            return f"{self.what} has climbed since {went_live:%Y-%m-%d %H:%MZ}, when it went live"
+    @property
+    def words(self) -> str:
+        """Since when it climbs, and how sure that is."""
         minutes = self.within.total_seconds() / 60
         return f"{self.what} has climbed since {self.since:%Y-%m-%d %H:%MZ}, give or take {minutes:.0f} min"
 

@@ -30,10 +30,14 @@ def cause_of(evidence: Evidence, assessment: Assessment, within: timedelta) -> C
 
 def _with_climb(verdict: ChangeVerdict, evidence: Evidence) -> ChangeVerdict:
     """The verdict, with what the service itself has held more and more of among its reasons."""
-    climb = evidence.background.climb if evidence.background else None
-    if climb is None or verdict.change.service != evidence.service or verdict.guilt is Guilt.UNKNOWN:
+    climb, change = evidence.background.climb if evidence.background else None, verdict.change
+    if climb is None or change.service != evidence.service:
         return verdict
-    return verdict.model_copy(update={"reasons": (climb.words(verdict.change.at), *verdict.reasons)})
+    made = "when it went live" if change.kind is ChangeKind.DEPLOYMENT else "when it was made"
+    told = climb.words
+    if change.at == evidence.onset:
+        told = f"{climb.what} has climbed since {change.at:%Y-%m-%d %H:%MZ}, {made}, and did not before"
+    return verdict.model_copy(update={"reasons": (told, *verdict.reasons)})
 
 
 def _changes(evidence: Evidence) -> tuple[Change, ...]:

@@ -85,7 +85,7 @@ def norms_of(
     graph: Sequence[tuple[str, str]],
     changes: Sequence[Change],
     sensitivity: Sensitivity,
-    deployed: Sequence[datetime] = (),
+    changed: Sequence[datetime] = (),
 ) -> Norms:
     """What is normal of `service`, and what is behind it where it is not.
 
@@ -95,7 +95,7 @@ def norms_of(
         graph: (caller, callee).
         changes: what is known to have been changed.
         sensitivity: how readily something is extreme.
-        deployed: when deployments of the service itself went live.
+        changed: when the service itself was deployed or otherwise changed.
     """
     own = [column for column in frame.columns if column.service == service]
     if not len(frame) or not own:
@@ -120,7 +120,7 @@ def norms_of(
     begun, climb = datetime.fromtimestamp(onset, UTC), climb_of(service, frame)
     if climb is None or climb.since > begun - _AHEAD:
         return Norms(normals, begun, find_cause(scene).suspects)
-    return Norms(normals, _beginning(climb, deployed), find_cause(scene).suspects, climb)
+    return Norms(normals, _beginning(climb, changed), find_cause(scene).suspects, climb)
 
 
 def climb_of(service: str, frame: Frame) -> Climb | None:
@@ -137,9 +137,9 @@ def climb_of(service: str, frame: Frame) -> Climb | None:
     return Climb(what=what, since=datetime.fromtimestamp(since, UTC), within=timedelta(seconds=round(within)))
 
 
-def _beginning(climb: Climb, deployed: Sequence[datetime]) -> datetime:
-    """The deployment that went live nearest to the beginning, if it may be it; else the likeliest beginning."""
-    near = [each for each in deployed if climb.may_begin(each)]
+def _beginning(climb: Climb, changed: Sequence[datetime]) -> datetime:
+    """When that was changed which is nearest to the beginning, if it may be it; else the likeliest beginning."""
+    near = [each for each in changed if climb.may_begin(each)]
     return min(near, key=lambda each: abs(climb.since - each), default=climb.since)
 
 
