@@ -150,7 +150,7 @@ def _climb(whole: _Medians, first: float, now: float) -> _Line | None:
     return line if fits else None
 
 
-def _fitted(seen: _Medians) -> _Line | None:
+def _fitted(seen: _Medians) -> _Line:
     """The line that fits best, without a step where it begins unless a step fits much better, as a restart does."""
     count = len(seen.at)
     middles = (seen.at[1:] + seen.at[:-1]) / 2

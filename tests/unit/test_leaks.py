@@ -36,7 +36,7 @@ class Course:
 
     def off(self, rise: Rise, since: float) -> float:
         """Seconds by which `rise` begins later than that."""
-        return rise.since - (self.times[-1] - HOUR * since)
+        return rise.since - float(self.times[-1] - HOUR * since)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -127,7 +127,7 @@ def test_steady_memory_never_climbs() -> None:
 
 
 def test_constant_empty_and_short_histories_tell_nothing() -> None:
-    times = MINUTE * np.arange(600)
+    times = MINUTE * np.arange(600, dtype=np.float64)
     unknown, level = np.full(600, np.nan), np.full(600, 0.4)
     assert find_rise(times, unknown, level) is None
     assert find_rise(times, level, level) is None
