@@ -76,10 +76,13 @@ def decisions(seen: Sighting) -> list[tuple[int, int, Verdict]]:
 
 
 def _could_be_blamed(sighting: Sighting, service: int) -> bool:
-    """Whether its live deployment is recent enough to explain any onset that can be seen, or a leak."""
+    """Whether its live deployment is recent enough to explain any onset that can be seen."""
     age = sighting.scene.decided + sighting.minute - sighting.live(service).row
-    if age * ROW <= ACTS.deployment_explains_within.total_seconds() + RECENT:
-        return True
+    return age * ROW <= ACTS.deployment_explains_within.total_seconds() + RECENT
+
+
+def _climbs(sighting: Sighting, service: int) -> bool:
+    """Whether it leaks: that is told since long ago, and pages what would else be watched."""
     return climb_of(sighting.scene.case.world.services[service], sighting.frame_of({service})) is not None
 
 
@@ -122,7 +125,8 @@ def decide(sighting: Sighting, service: int, policy: Policy, fleet: int = 0) -> 
         fleet: rollbacks of all services within the last hour.
     """
     evidence = sighting.evidence(service)
-    if _is_critical(sighting, service) and _could_be_blamed(sighting, service):
+    critical = _is_critical(sighting, service)
+    if (critical and _could_be_blamed(sighting, service)) or _climbs(sighting, service):
         evidence = evidence.model_copy(update={"background": background(sighting, service, policy.sensitivity)})
     assessment = assess(evidence, policy.thresholds)
     decision = propose(evidence, assessment, policy.deployment_explains_within)

@@ -30,7 +30,7 @@ def cause_of(evidence: Evidence, assessment: Assessment, within: timedelta) -> C
 
 def _with_climb(verdict: ChangeVerdict, evidence: Evidence) -> ChangeVerdict:
     """The verdict, with what the service itself has held more and more of among its reasons."""
-    climb, change = evidence.background.climb if evidence.background else None, verdict.change
+    climb, change = evidence.climb, verdict.change
     if climb is None or change.service != evidence.service:
         return verdict
     made = "when it went live" if change.kind is ChangeKind.DEPLOYMENT else "when it was made"

@@ -317,6 +317,11 @@ class Evidence(Fact):
         """What is known to be normal."""
         return self.background.normals if self.background else ()
 
+    @property
+    def climb(self) -> Climb | None:
+        """What climbs and explains the trouble; `None`: nothing is known to."""
+        return self.background.climb if self.background else None
+
     def with_normals(self, normals: tuple[Normal, ...]) -> "Evidence":
         """This evidence, judged by what is known to be normal; without any, it is as it was."""
         if not normals:
