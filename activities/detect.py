@@ -22,6 +22,9 @@ class DetectInput(Fact):
     thresholds: Thresholds
     source_timeout: timedelta
     sensitivity: Sensitivity = Sensitivity()
+    explains_within: timedelta = Field(
+        default=timedelta(hours=2), description="how long before the onset a change may lie and still explain it"
+    )
 
 
 class Detection(Fact):
@@ -61,7 +64,9 @@ class Detect:
             UnknownServiceError: the registry has no such service.
         """
         looking = self._observer.context(order.environment, order.service, order.source_timeout)
-        asked = HistoryQuestion(order.environment, order.service, order.source_timeout, order.sensitivity)
+        asked = HistoryQuestion(
+            order.environment, order.service, order.source_timeout, order.sensitivity, order.explains_within
+        )
         evidence = await (self._historian.completed(looking, asked) if self._historian else looking)
         return Detection(evidence=evidence, assessment=assess(evidence, order.thresholds))
 

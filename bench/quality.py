@@ -130,7 +130,7 @@ def _decisions(incidents: int, jobs: int) -> Iterable[str]:
     regrets = {
         decider: max(cell["deciders"][decider]["regret"] for cell in found["cells"]) for decider in found["overall"]
     }
-    mine = regrets.pop("production")
+    mine, _ = regrets.pop("production"), regrets.pop("production_alone")
     yield from (
         "## Regret over made-up incidents",
         "",

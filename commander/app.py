@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from commander import doctor as examination
-from commander import labelling, replaying
+from commander import labelling, replaying, telling
 from commander.attacks.corpus import read_corpus
 from commander.attacks.trial import try_all
 from commander.decisions import decisions
@@ -471,6 +471,7 @@ async def _budget(*, as_json: bool) -> int:
 
 app.add_typer(labelling.app)
 app.add_typer(replaying.app)
+app.add_typer(telling.app)
 judging = typer.Typer(help="Judge the commander itself.", rich_markup_mode=None)
 app.add_typer(judging, name="eval")
 

@@ -10,11 +10,13 @@ from uuid import uuid4
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 
 from commander.line import Asked, Entry, LetGo, Listing, Opening, Pulled, Watcher
+from incident.changes import KEPT, Telling, ToldChange
 from incident.dossier import Approval, Dossier, Trigger
 from incident.errors import PermanentError, TransientError
 from incident.labels import Judgement, Label
 from incident.ledger import Stop
 from incident.policy import PolicyBook
+from incident.ports import ChangeBook
 from incident.redaction import redact
 from incident.services import ServiceRegistry
 from incident.snapshot import Snapshot
@@ -36,8 +38,8 @@ _LOOK = 0.25
 Handle = WorkflowHandle[IncidentWorkflow, Snapshot]
 
 
-class Archive(Protocol):
-    """Where records, labels and kill switches are kept."""
+class Archive(ChangeBook, Protocol):
+    """Where records, labels, told changes and kill switches are kept."""
 
     async def load(self, incident_id: str) -> Snapshot | None:
         """The record of that incident, or `None`."""
@@ -164,6 +166,23 @@ class DirectLine:
             raise PermanentError(incident_id, "is open: there is no record of it yet")
         await self._archive.label(said)
         return said
+
+    async def tell(self, telling: Telling) -> ToldChange:
+        """Tells of a change to a service; what is kept of it."""
+        read_registry(self._settings.services_file).find(telling.environment, telling.service)
+        now = datetime.now(UTC)
+        if wrong := telling.untimely(now):
+            raise PermanentError("at", wrong)
+        said = telling.by(self._person, now)
+        kept = await self._archive.tell(said)
+        if other := telling.contradiction(said, kept):
+            raise PermanentError("store", other)
+        return kept
+
+    async def told(self, service: str, environment: str) -> tuple[ToldChange, ...]:
+        """The newest changes that somebody told of, newest first."""
+        read_registry(self._settings.services_file).find(environment, service)
+        return await self._archive.told(environment, (service,), datetime.now(UTC) - KEPT)
 
     async def stop(self, service: str, environment: str, reason: str) -> Pulled:
         """Pulls the kill switch of that scope; empty: every service, every environment."""

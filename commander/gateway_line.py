@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from commander.line import Asked, Entry, LetGo, Listing, Opening, Pulled, Watcher
 from commander.settings import PersonSettings
+from incident.changes import Telling, ToldChange
 from incident.dossier import Approval, Dossier, Stage
 from incident.errors import PermanentError, TransientError
 from incident.labels import Judgement, Label
@@ -112,6 +113,14 @@ class GatewayLine:
     async def label(self, incident_id: str, judgement: Judgement, note: str) -> Label:
         """Keeps that verdict on a closed incident, in place of what the same person said of it before."""
         return await self._gateway.label(incident_id, judgement, note)
+
+    async def tell(self, telling: Telling) -> ToldChange:
+        """Tells of a change to a service; what is kept of it."""
+        return await self._gateway.tell(telling)
+
+    async def told(self, service: str, environment: str) -> tuple[ToldChange, ...]:
+        """The newest changes that somebody told of, newest first."""
+        return await self._gateway.changes(service, environment)
 
     async def stop(self, service: str, environment: str, reason: str) -> Pulled:
         """Pulls the kill switch of that scope; empty: every service, every environment."""

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from pydantic import Field
 
+from incident.changes import Telling, ToldChange
 from incident.dossier import Approval, Dossier
 from incident.labels import Judgement, Label
 from incident.ledger import Stop
@@ -111,6 +112,14 @@ class Line(Protocol):
 
     async def label(self, incident_id: str, judgement: Judgement, note: str) -> Label:
         """Keeps that verdict on a closed incident, in place of what the same person said of it before."""
+        ...
+
+    async def tell(self, telling: Telling) -> ToldChange:
+        """Tells of a change to a service; what is kept of it."""
+        ...
+
+    async def told(self, service: str, environment: str) -> tuple[ToldChange, ...]:
+        """The newest changes that somebody told of, newest first."""
         ...
 
     async def stop(self, service: str, environment: str, reason: str) -> Pulled:

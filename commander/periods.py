@@ -15,12 +15,13 @@ Since = Annotated[
 _DURATION: TypeAdapter[Duration] = TypeAdapter(Duration)
 
 
-def start_of(since: str, now: datetime | None = None) -> datetime:
+def start_of(since: str, now: datetime | None = None, option: str = "--since") -> datetime:
     """When the period begins that `since` names; a date without a zone is UTC.
 
     Args:
         since: a duration before `now`, or a date.
         now: by default the time.
+        option: how it was given, for errors.
 
     Raises:
         ConfigurationError: it is neither.
@@ -32,5 +33,5 @@ def start_of(since: str, now: datetime | None = None) -> datetime:
     try:
         at = datetime.fromisoformat(since)
     except ValueError:
-        raise ConfigurationError(f"--since: expected a duration such as 7d, or a date, got {since!r:.60}") from None
+        raise ConfigurationError(f"{option}: expected a duration such as 7d, or a date, got {since!r:.60}") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -146,6 +146,8 @@ def summary(snapshot: Snapshot) -> RenderableType:
     if snapshot.analysis and snapshot.analysis.because:
         lines.append(Text(plain(f"                since {snapshot.analysis.because}")))
     if snapshot.verdict:
+        if snapshot.verdict.cause and snapshot.verdict.cause.elsewhere:
+            lines.append(Text(plain(f"Explained by    {snapshot.verdict.cause.elsewhere}"), "bold"))
         lines += [
             Text.assemble(
                 ("  passed  " if each.passed else "  refused ", "green" if each.passed else "red"),

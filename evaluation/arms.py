@@ -4,9 +4,9 @@ User-error-minutes: over the hour from the decision, each minute's requests at t
 failed or took longer than three times the usual p99. A request a minute stands for one user.
 
 Assumptions: a rollback begins a minute after the decision, takes two to five minutes, and its restart fails some
-requests and leaves cold caches. A person who is paged repairs whatever it is after 35 minutes on average; where nobody
-is paged, users complain first. Whoever rolls back by itself pages where ten minutes later it is not over, as the
-commander does; whoever is asked is right nine times of ten.
+requests and leaves cold caches. A person who is paged repairs whatever it is after 35 minutes on average; where
+nobody is paged, users complain first. Whoever rolls back by itself and has paged nobody does so where it is not over
+ten minutes later, as the commander does; whoever is asked is right nine times of ten.
 """
 
 from collections.abc import Iterable

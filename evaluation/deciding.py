@@ -19,8 +19,9 @@ from incident.policy import Mode, Policy
 from incident.rules import propose
 from incident.severity import Severity, worst
 
-ACTS = Policy(mode=Mode.AUTO, approvers=("on-call",))
-"""The policy that is judged: the default one, but that the commander may act by itself and has somebody to ask."""
+ACTS = Policy(mode=Mode.AUTO, approvers=("on-call",), page_beside=True)
+"""The policy that is judged: the default one, but that the commander may act by itself, has somebody to ask, and pages
+beside what it does, as policy.toml has it."""
 FOLLOWED = 10
 """Minutes in which an incident that gets worse is decided anew: 40 looks, 15 seconds apart."""
 _SEED_EVERY = 5
@@ -33,6 +34,8 @@ class Decider(StrEnum):
 
     PRODUCTION = "production"
     """The commander's own rules, analyst and gate."""
+    ALONE = "production_alone"
+    """The same without `page_beside`: where it acts by itself a person is paged once that has not helped."""
     ALWAYS = "always_roll_back"
     """Of the services that alert, the one deployed last goes back to its predecessor; a person is paged."""
     NEVER = "never_act"
@@ -41,12 +44,17 @@ class Decider(StrEnum):
     """The seed's rule for each service that alerts: a critical reading goes back to the predecessor, and is paged."""
 
 
+REFERENCES = (Decider.ALWAYS, Decider.NEVER, Decider.SEED)
+"""What the commander is compared with."""
+
+
 def respond_all(sighting: Sighting) -> dict[Decider, Response]:
     """What each decider does about what is seen; the same sighting gives the same responses."""
     decided = decisions(sighting)
     paged = next((minute for minute, _, verdict in decided if verdict.course is not Course.WATCH), None)
     return {
-        Decider.PRODUCTION: _done(decided),
+        Decider.PRODUCTION: _done(decided, ACTS),
+        Decider.ALONE: _done(decided, ACTS.model_copy(update={"page_beside": False})),
         Decider.ALWAYS: _always(sighting),
         Decider.NEVER: Response(paged_after=paged),
         Decider.SEED: _seed(sighting),
@@ -95,7 +103,8 @@ def _is_critical(sighting: Sighting, service: int) -> bool:
     return any(band is not None and band.holds(sighting.reading(service, metric)) for metric, band in limits)
 
 
-def _done(decided: Sequence[tuple[int, int, Verdict]]) -> Response:
+def _done(decided: Sequence[tuple[int, int, Verdict]], policy: Policy) -> Response:
+    paging = {Course.PAGE, Course.ACT} if policy.page_beside else {Course.PAGE}
     return Response(
         rollbacks=tuple(
             Rollback(service, verdict.rollback()[0], minute)
@@ -107,8 +116,8 @@ def _done(decided: Sequence[tuple[int, int, Verdict]]) -> Response:
             for minute, service, verdict in decided
             if verdict.course is Course.ASK
         ),
-        paged_after=next((minute for minute, _, verdict in decided if verdict.course is Course.PAGE), None),
-        undoes=ACTS.undo,
+        paged_after=next((minute for minute, _, verdict in decided if verdict.course in paging), None),
+        undoes=policy.undo,
     )
 
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from evaluation.arms import PAGE, Response, Scene, best
 from evaluation.cases import make_case
-from evaluation.deciding import Decider, respond_all
+from evaluation.deciding import REFERENCES, Decider, respond_all
 from evaluation.faults import MIX, FaultClass
 from evaluation.measuring import NOISES
 from evaluation.sightings import Sighting, sight
@@ -81,8 +81,8 @@ class DecisionsReport(Fact):
         mine = self.worst_regret(production)
         found += [
             f"regret in the worst cell: {mine:.1f}, not below {theirs:.1f} of {each}"
-            for each in Decider
-            if each is not production and (theirs := self.worst_regret(each)) <= mine
+            for each in REFERENCES
+            if (theirs := self.worst_regret(each)) <= mine
         ]
         return tuple(found)
 

@@ -70,7 +70,7 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     client = await connect(settings.temporal)
     store, desk, metrics = SqlStore(settings.store, _PATIENCE), IncidentDesk(client), Metrics()
-    office = Office(desk, Lookout(client), store, store, store, registry, policies, tokens, settings)
+    office = Office(desk, Lookout(client), store, store, store, store, registry, policies, tokens, settings)
     with _listen(settings.gateway.bind) as listening:
         async with _presses(settings.slack, desk, metrics) as presses:
             app = build_app(office, metrics, presses, {"temporal": lambda: _answers(client)})

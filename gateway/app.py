@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
+from gateway.changes import build_changes
 from gateway.codec import CodecOrigin, build_codec
 from gateway.documents import DocumentedApp
 from gateway.guards import Bounded, Observed, Paced
@@ -56,6 +57,7 @@ def build_app(
         build_orders(office),
         build_incidents(office),
         build_labels(office),
+        build_changes(office),
         build_stops(office),
         build_watches(office),
         build_webhooks(office, counts),

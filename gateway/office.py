@@ -18,7 +18,7 @@ from incident.errors import NotOpenError, TransientError
 from incident.ledger import Stop
 from incident.model import Fact, Moment
 from incident.policy import PolicyBook
-from incident.ports import IncidentArchive, LabelBook
+from incident.ports import ChangeBook, IncidentArchive, LabelBook
 from incident.recovery import Classification
 from incident.services import ServiceRegistry
 from incident.severity import Severity
@@ -84,6 +84,7 @@ class Office:
     archive: IncidentArchive
     switch: KillSwitch
     labels: LabelBook
+    changes: ChangeBook
     registry: ServiceRegistry
     policies: PolicyBook
     tokens: TokenBook

@@ -26,15 +26,38 @@ class ChangeKind(StrEnum):
     CONFIGURATION = "config_change"
     OTHER = "other"
 
+    @property
+    def words(self) -> str:
+        """What it is called in a sentence."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    ChangeKind.DEPLOYMENT: "deployment",
+    ChangeKind.CONFIGURATION: "configuration change",
+    ChangeKind.OTHER: "change",
+}
+
+
+_OWN_DEPLOYMENT = "deployment:"
+
 
 class Change(Fact):
     """One change that somebody made to a service."""
 
-    id: str = Field(description="for citation; of a deployment `deployment:<number>`")
+    id: str = Field(
+        description="for citation: `deployment:<number>` or `change:<id>`, of a service around it after `<service>/`"
+    )
     service: str
     kind: ChangeKind
     at: Moment
     description: str = ""
+
+    @property
+    def words(self) -> str:
+        """What was changed, where and when, on one line."""
+        what = f": {self.description}" if self.description else ""
+        return f"{self.kind.words} of {self.service} at {self.at:%Y-%m-%d %H:%M:%SZ}{what}"
 
 
 class ChangeVerdict(Fact):
@@ -90,6 +113,12 @@ class Cause(Fact):
     def guilty(self) -> Change | None:
         """The one change that explains it; `None`: none of them does, or it could not be told."""
         return next((each.change for each in self.changes if each.guilt is Guilt.GUILTY), None)
+
+    @property
+    def elsewhere(self) -> str:
+        """The guilty change in words where it is no deployment of the service itself; empty: none such is guilty."""
+        guilty = self.guilty
+        return f"{guilty.id}, {guilty.words}" if guilty and not guilty.id.startswith(_OWN_DEPLOYMENT) else ""
 
     def verdict(self, change_id: str) -> ChangeVerdict | None:
         """What is made of that change; `None`: it was not judged."""

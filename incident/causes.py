@@ -11,7 +11,7 @@ from incident.cause import Cause, Change, ChangeKind, ChangeVerdict, Guilt
 from incident.evidence import Evidence
 
 _NEWEST = 10
-"""Changes that are told of: those before them are long innocent."""
+"""Changes that are told of, beside the live deployment: those before them are long innocent."""
 
 
 def cause_of(evidence: Evidence, assessment: Assessment, within: timedelta) -> Cause:
@@ -23,8 +23,13 @@ def cause_of(evidence: Evidence, assessment: Assessment, within: timedelta) -> C
         within: how long before the onset a change may lie and still explain it.
     """
     suspects = evidence.background.suspects if evidence.background else ()
+    live = evidence.deployments.live
     verdicts = judge(_changes(evidence), evidence.onset, _Standings(evidence, assessment).of, within)
-    told = [each for number, each in enumerate(verdicts) if number < _NEWEST or each.guilt is Guilt.GUILTY]
+    told = [
+        each
+        for number, each in enumerate(verdicts)
+        if number < _NEWEST or each.guilt is Guilt.GUILTY or (live and each.change.id == live.id)
+    ]
     return Cause(onset=evidence.onset, suspects=suspects, changes=tuple(_with_climb(each, evidence) for each in told))
 
 
@@ -41,17 +46,16 @@ def _with_climb(verdict: ChangeVerdict, evidence: Evidence) -> ChangeVerdict:
 
 
 def _changes(evidence: Evidence) -> tuple[Change, ...]:
-    """The live deployment, those that were live before it, and what was changed around the service."""
+    """The live deployment, those that were live before it, and what else was changed in the service and around it."""
     live = evidence.deployments.live
-    around = evidence.background.changes if evidence.background else ()
     if live is None or live.activated_at is None:
-        return around
+        return evidence.changes
     own = tuple(
         Change(id=each.id, service=evidence.service, kind=ChangeKind.DEPLOYMENT, at=each.activated_at)
         for each in evidence.deployments.deployments
         if each.activated_at and (each is live or each.activated_at < live.activated_at)
     )
-    return own + around
+    return own + evidence.changes
 
 
 class _Standings:

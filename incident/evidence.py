@@ -264,7 +264,10 @@ class Normal(Fact):
 
 
 class Background(SourceReport):
-    """What the history of the metrics tells, of the service and of those around it."""
+    """What the history of the metrics tells, of the service and of those around it, and what was changed of late.
+
+    EMPTY: there is no history, or none that tells what is normal; changes may be known all the same.
+    """
 
     since: Moment | None = Field(default=None, description="where the history begins; null: there is none")
     normals: tuple[Normal, ...] = ()
@@ -280,7 +283,10 @@ class Background(SourceReport):
         default=(), description="the service and those around it, the most suspected first; empty: nothing moved"
     )
     seen: tuple[str, ...] = Field(default=(), description="the services around it whose metrics are known")
-    changes: tuple[Change, ...] = Field(default=(), description="what was deployed to the services around it")
+    changes: tuple[Change, ...] = Field(
+        default=(),
+        description="what was deployed to the services around it, and what somebody told of: of them and of its own",
+    )
 
     def normal(self, metric: Metric) -> Normal | None:
         """What is normal of `metric`; `None`: it is not known."""
@@ -305,7 +311,9 @@ class Evidence(Fact):
     alerts: AlertsReport
     deployments: DeploymentsReport
     background: Background | None = Field(
-        default=None, exclude_if=is_default, description="since 1.3; null: no source has a history of the metrics"
+        default=None,
+        exclude_if=is_default,
+        description="since 1.3; null: no source has a history of the metrics, and nobody told of a change",
     )
 
     around: tuple[Neighbour, ...] = Field(
@@ -321,6 +329,11 @@ class Evidence(Fact):
     def climb(self) -> Climb | None:
         """What climbs and explains the trouble; `None`: nothing is known to."""
         return self.background.climb if self.background else None
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What was changed around the service, and what somebody told of."""
+        return self.background.changes if self.background else ()
 
     def with_normals(self, normals: tuple[Normal, ...]) -> "Evidence":
         """This evidence, judged by what is known to be normal; without any, it is as it was."""
@@ -356,6 +369,7 @@ class Evidence(Fact):
                 self.alerts.alerts,
                 self.deployments.deployments,
                 self.normals,
+                self.changes,
             )
             for item in items
         )
@@ -372,6 +386,7 @@ class Evidence(Fact):
             },
             **{each.id: f"{each.revision} {each.message}".rstrip() for each in self.deployments.deployments},
             **{each.id: each.words for each in self.normals},
+            **{each.id: each.words for each in self.changes},
         }
         return known.get(item_id, "not among the evidence")
 

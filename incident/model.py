@@ -60,7 +60,10 @@ Duration = Annotated[
 
 
 def _in_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("expected a time that UTC has, too") from error
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]

@@ -112,6 +112,11 @@ class Policy(Fact):
     page_after: Duration = Field(
         default=timedelta(minutes=5), gt=timedelta(0), description="P0 and nothing done by then: a person is paged"
     )
+    page_beside: bool = Field(
+        default=False,
+        description="whether a person is also paged, at once, where the commander rolls back by itself: if it is the "
+        "wrong thing, they have begun already",
+    )
     remediate_within: Duration = Field(
         default=timedelta(minutes=30), gt=timedelta(0), description="how long a remediation is followed"
     )

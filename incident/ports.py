@@ -3,13 +3,14 @@
 Every method raises `TransientError` where another try may help and `PermanentError` where it cannot.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from incident.analysis import Analysis, Case
 from incident.budget import BudgetLimits, DaySpent, ModelCall
+from incident.changes import ToldChange
 from incident.evidence import AlertsReport, DeploymentsReport, Evidence, LogsReport, MetricsReport, Normal
 from incident.history import History
 from incident.labels import Label
@@ -152,6 +153,8 @@ class HistoryQuestion:
     """For each source."""
     sensitivity: Sensitivity = field(default_factory=Sensitivity)
     """How readily something is extreme."""
+    explains_within: timedelta = timedelta(hours=2)
+    """How long before the onset a change may lie and still explain it."""
 
 
 class Historian(Protocol):
@@ -252,6 +255,18 @@ class LabelBook(Protocol):
 
     async def labels(self, since: datetime | None) -> tuple[Label, ...]:
         """The labels that were given at `since` or later, oldest first; `None`: every one."""
+        ...
+
+
+class ChangeBook(Protocol):
+    """Keeps the changes that people and programs tell of."""
+
+    async def tell(self, change: ToldChange) -> ToldChange:
+        """What is kept of the change of that id: `change`, unless one was kept before. Those of long ago go with it."""
+        ...
+
+    async def told(self, environment: str, services: Collection[str], since: datetime) -> tuple[ToldChange, ...]:
+        """The changes to those services that were made at `since` or later, newest first, at most 50 of each."""
         ...
 
 

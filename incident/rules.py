@@ -38,6 +38,8 @@ def propose(evidence: Evidence, assessment: Assessment, explains_within: timedel
     cause = cause_of(evidence, assessment, explains_within)
     culprit = _culprit(evidence, cause)
     target = _predecessor(evidence, culprit) if culprit else None
+    if culprit is None and cause.guilty:
+        cited = (*cited, cause.guilty.id)
     if culprit and target and severity is Severity.P0:
         return Decision(
             severity=severity,
@@ -68,6 +70,8 @@ def _why_not(evidence: Evidence, cause: Cause, culprit: Deployment | None, targe
         _, reasons = guilt_of_live(cause, evidence)
         elsewhere = [each.service for each in cause.suspects if each.service != evidence.service]
         beside = f" {elsewhere[0]} is suspected." if elsewhere and cause.suspects[0].service != evidence.service else ""
+        if cause.guilty:
+            return f"{cause.guilty.id} explains the onset, a {cause.guilty.words}.{beside} {reasons}."[:2000]
         return f"No deployment explains the onset: load, a dependency or the platform are likelier.{beside} {reasons}."[
             :2000
         ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from incident.analysis import Analysis
 from incident.anomalies import Assessment
+from incident.cause import ChangeKind
 from incident.evidence import Evidence, Metric
 from incident.gate import Course, Verdict
 from incident.identifiers import escalation_key, page_key
@@ -61,6 +62,7 @@ def alert(
             ("Latency", latency),
             ("Anomalies", assessment.summary),
             ("Deployment", context),
+            ("Explained by", verdict.cause.elsewhere if verdict.cause else ""),
             ("Log", "; ".join(each.words for each in evidence.logs.new_errors[:_TEMPLATES])),
             ("Not seen", "; ".join(evidence.missing)),
             ("Action", intention(verdict)),
@@ -213,6 +215,8 @@ def report(
     )
 
 
+_CHANGES = 3
+"""Told changes that a page shows: the newest ones."""
 _REPORTED = (Metric.ERROR_RATE, Metric.P99_LATENCY, Metric.P95_LATENCY, Metric.CPU_USAGE, Metric.MEMORY_USAGE)
 
 
@@ -226,6 +230,9 @@ def page(incident_id: str, evidence: Evidence, severity: Severity, summary: str,
     """A page: one for each incident, however often it is sent; another for each escalation, counted from 1."""
     value = evidence.metrics.value
     shown = ((metric.value, metric.show(value(metric))) for metric in _REPORTED)
+    told = [each for each in evidence.changes if each.kind is not ChangeKind.DEPLOYMENT]
+    newest = sorted(told, key=lambda each: each.at, reverse=True)[:_CHANGES]
+    changed = "; ".join(f"{each.id}, {each.words}" for each in newest)
     return Page(
         key=escalation_key(incident_id, escalation) if escalation else page_key(incident_id),
         incident_id=incident_id,
@@ -234,5 +241,11 @@ def page(incident_id: str, evidence: Evidence, severity: Severity, summary: str,
         summary=f"{severity} {evidence.service} ({evidence.environment}): {summary}"[:1024],
         service=evidence.service,
         environment=evidence.environment,
-        details=_fields(("incident", incident_id), ("why", why), *shown, ("not seen", "; ".join(evidence.missing))),
+        details=_fields(
+            ("incident", incident_id),
+            ("why", why),
+            *shown,
+            ("changed", changed),
+            ("not seen", "; ".join(evidence.missing)),
+        ),
     )

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from incident.changes import Telling, ToldChange
 from incident.dossier import Approval, Dossier, Stage
 from incident.errors import PermanentError, TransientError
 from incident.labels import Judgement, Label
@@ -103,6 +104,10 @@ class _Stops(_Said):
     stops: tuple[Stop, ...]
 
 
+class _Changes(_Said):
+    changes: tuple[ToldChange, ...]
+
+
 class _Watches(_Said):
     watched: tuple[WatchedService, ...]
 
@@ -186,6 +191,15 @@ class GatewayClient:
         """Keeps that verdict on a closed incident, in place of what the token's holder said of it before."""
         body: dict[str, JsonValue] = {"judgement": judgement.value, "note": note}
         return await self._ask(Label, "POST", f"{_of(incident_id)}/label", json=body)
+
+    async def tell(self, telling: Telling) -> ToldChange:
+        """Tells of a change to a service, in the name of the token's holder; what is kept of it."""
+        return await self._ask(ToldChange, "POST", "/changes", json=telling.model_dump(mode="json"))
+
+    async def changes(self, service: str, environment: str) -> tuple[ToldChange, ...]:
+        """The newest changes that were told of, newest first."""
+        query = {"service": service, "environment": environment}
+        return (await self._ask(_Changes, "GET", "/changes", query)).changes
 
     async def snapshot(self, incident_id: str) -> Snapshot:
         """The record of a closed incident."""

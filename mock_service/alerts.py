@@ -80,10 +80,6 @@ class AlertMemory:
             self.firing_since = turned if breached else None
             self._contrary_since = None
 
-    def interrupt(self) -> None:
-        """What was about to turn begins anew: it was ended in between, where nobody observed."""
-        self._contrary_since = None
-
 
 @dataclass(frozen=True)
 class Firing:

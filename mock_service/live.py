@@ -70,7 +70,7 @@ class LivePatient:
 
     def activate(self, release: Release, call: ActivationCall) -> Body:
         """The named deployment becomes live and carries the contract's rollback mark."""
-        now = self._now()
+        now = self._changing()
         replaced = self._switch(release, now)
         release.rolled_back_at, release.rollback_reason = now, call.reason
         return {
@@ -82,18 +82,17 @@ class LivePatient:
 
     def trigger(self) -> Body:
         """The bad deployment becomes live."""
-        self._switch(self.releases.get(BAD), self._now())
+        self._switch(self.releases.get(BAD), self._changing())
         return {"message": demo_message(BAD), "currentDeployment": BAD, "metrics": _heading_for(healthy=False)}
 
     def reset(self) -> Body:
         """The good deployment becomes live, chaos ends."""
-        now = self._now()
+        now = self._changing()
         spoiled = self._degradations != _DEGRADATIONS
         self._degradations = dict(_DEGRADATIONS)
         if self._switch(self.releases.get(GOOD), now) == GOOD and spoiled:
             self._simulation.degradation.aim(0.0, now)
         self._simulation.chaos.clear(now)
-        self._observer.interrupt()
         return {
             "message": demo_message(GOOD),
             "currentDeployment": GOOD,
@@ -105,11 +104,11 @@ class LivePatient:
         """From now on that deployment is this bad whenever it is live: 0 is healthy, 1 the bad deployment."""
         self._degradations[release.id] = degradation
         if release is self.releases.live:
-            self._simulation.degradation.aim(degradation, self._now())
+            self._simulation.degradation.aim(degradation, self._changing())
 
     def inject(self, kind: ChaosKind, amount: float, lasting: timedelta) -> None:
         """Begin chaos on whatever deployment is live."""
-        self._simulation.chaos.begin(kind, amount, at=self._now(), lasting=lasting)
+        self._simulation.chaos.begin(kind, amount, at=self._changing(), lasting=lasting)
 
     def health(self) -> Answer:
         """Whether requests should still be sent here."""
@@ -187,6 +186,12 @@ class LivePatient:
         """The present instant, with the past observed up to it."""
         now = self._clock()
         self._observer.catch_up(now)
+        return now
+
+    def _changing(self) -> datetime:
+        """The present instant, of which nothing is forgotten once something is changed."""
+        now = self._clock()
+        self._observer.witness(now)
         return now
 
     def _reading(self, at: datetime) -> Reading:

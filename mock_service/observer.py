@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from mock_service.alerts import RULES, AlertMemory, Firing
+from mock_service.readings import Reading
 from mock_service.releases import Releases
 from mock_service.simulation import Simulation
 
@@ -13,8 +14,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Observer:
     """Remembers which alerts fire and when each deployment was last in good health.
 
-    Call `catch_up` before anything is changed and before anything is read. A deployment counts as healthy only once
-    its own ramp is over: until then it shows what it replaced.
+    Call `witness` before anything is changed and `catch_up` before anything is read. A deployment counts as healthy
+    only once its own ramp is over: until then it shows what it replaced.
     """
 
     def __init__(
@@ -43,10 +44,10 @@ class Observer:
             if (memory := self._memories[rule.id]).firing_since is not None
         ]
 
-    def interrupt(self) -> None:
-        """Whatever was about to fire or to resolve begins anew."""
-        for memory in self._memories.values():
-            memory.interrupt()
+    def witness(self, at: datetime) -> None:
+        """Observe the instant of a change as well: what ended before it is not taken to have lasted through it."""
+        self.catch_up(at)
+        self._remember(at)
 
     def settled(self, at: datetime) -> bool:
         """Whether the live deployment has been live long enough to show what it is, not what it replaced."""
@@ -55,11 +56,15 @@ class Observer:
 
     def _observe(self, at: datetime) -> None:
         self._seen = at
+        reading = self._remember(at)
+        if reading.well and self.settled(at):
+            self._releases.live.last_healthy_at = at
+
+    def _remember(self, at: datetime) -> Reading:
         reading = self._simulation.reading(at)
         for rule in RULES:
             self._memories[rule.id].observe(breached=rule.breached(reading), at=at)
-        if reading.well and self.settled(at):
-            self._releases.live.last_healthy_at = at
+        return reading
 
     def _certain(self) -> bool:
         lowest, highest = self._simulation.envelope(self._seen)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from incident.analysis import Analysis, Case
 from incident.anomalies import Assessment, Thresholds, assess
+from incident.changes import ToldChange, ToldKind
 from incident.decision import Decision
 from incident.dossier import Approval, Channel, Dossier, Notification, Proposal, RemediationRecord
 from incident.evidence import (
@@ -412,3 +413,18 @@ def background(*normals: Normal, **changes: object) -> Background:
         {"source": "prometheus", "state": SourceState.OK, "since": NOW - timedelta(days=1), "normals": normals}
         | changes
     )
+
+
+def told_change(change_id: str = "pool", **changes: object) -> ToldChange:
+    """A change of the service's configuration, half a minute before the onset."""
+    given = {
+        "id": change_id,
+        "service": SERVICE,
+        "environment": ENVIRONMENT,
+        "kind": ToldKind.CONFIGURATION,
+        "at": ONSET - timedelta(seconds=30),
+        "description": "database pool from 20 to 10",
+        "by": "pipeline",
+        "told_at": NOW,
+    }
+    return ToldChange.model_validate(given | changes)

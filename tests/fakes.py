@@ -10,6 +10,8 @@ from typing import TypeVar
 from incident.analysis import Analysis, Case
 from incident.budget import DAY, KEPT, BudgetLimits, DaySpent, ModelCall, ServiceSpent, Spending, Spent
 from incident.budget import objections as budget_objections
+from incident.changes import KEPT as CHANGES_KEPT
+from incident.changes import NEWEST, ToldChange
 from incident.decision import Decision
 from incident.errors import PermanentError, TransientError, UnknownServiceError
 from incident.evidence import (
@@ -412,7 +414,7 @@ class FakePager:
 
 
 class InMemoryStore:
-    """Snapshots, ledger, labels and budget; `errors` holds, by method name, what that raises instead of working."""
+    """Snapshots, ledger, labels, changes and budget; `errors` holds, by method name, what that raises instead."""
 
     def __init__(self, errors: Mapping[str, Exception] | None = None) -> None:
         self.errors = dict(errors or {})
@@ -421,6 +423,7 @@ class InMemoryStore:
         self.model_calls: dict[str, ModelCall] = {}
         self._stops: dict[tuple[str, str], Stop] = {}
         self._labels: dict[tuple[str, str], Label] = {}
+        self.changes: dict[tuple[str, str, str], ToldChange] = {}
 
     async def save(self, snapshot: Snapshot) -> None:
         """Keeps `snapshot`; the same incident again replaces it, unless what is kept closed later."""
@@ -528,6 +531,26 @@ class InMemoryStore:
         self._may("labels")
         found = [each for each in self._labels.values() if since is None or each.at >= since]
         return tuple(sorted(found, key=lambda each: (each.at, each.incident_id, each.by)))
+
+    async def tell(self, change: ToldChange) -> ToldChange:
+        """What is kept of the change of that id: `change`, unless one was kept before. Those of long ago go with it."""
+        self._may("tell")
+        self.changes = {key: each for key, each in self.changes.items() if each.at >= change.told_at - CHANGES_KEPT}
+        return self.changes.setdefault((change.environment, change.service, change.id), change)
+
+    async def told(self, environment: str, services: Collection[str], since: datetime) -> tuple[ToldChange, ...]:
+        """The changes to those services that were made at `since` or later, newest first, at most 50 of each."""
+        self._may("told")
+        found = [
+            each
+            for service in services
+            for each in sorted(
+                (each for each in self.changes.values() if (each.environment, each.service) == (environment, service)),
+                key=lambda each: (each.at, each.id),
+            )[-NEWEST:]
+            if each.at >= since
+        ]
+        return tuple(sorted(found, key=lambda each: (each.at, each.id), reverse=True))
 
     async def reserve(self, call: ModelCall, limits: BudgetLimits) -> tuple[str, ...]:
         """Counts `call` in at its most, unless that is beyond `limits`: then why, in words."""

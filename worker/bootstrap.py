@@ -68,6 +68,8 @@ class Ports:
     ledger: ports.Ledger
     surroundings: ports.Surroundings | None = None
     """Without, nothing is known of how a service was before."""
+    changes: ports.ChangeBook | None = None
+    """Without, nobody tells of a change."""
     stopped: str = ""
     """The setting that keeps this worker from acting; empty: it may."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -75,8 +77,10 @@ class Ports:
     """What ends the connections that the adapters hold by themselves."""
 
     def historian(self) -> ports.Historian | None:
-        """What tells how a service was before, if anything does."""
-        return MetricHistorian(self.services, self.surroundings, self.clock) if self.surroundings else None
+        """What tells how a service was before, and what was changed, if anything does."""
+        if self.surroundings is None:
+            return None
+        return MetricHistorian(self.services, self.surroundings, self.clock, self.changes)
 
     async def close(self) -> None:
         """Ends every connection; the client that was handed in stays open."""
@@ -92,6 +96,7 @@ def build_ports(settings: Settings, registry: ServiceRegistry, client: httpx.Asy
     return Ports(
         services=services,
         surroundings=services,
+        changes=store,
         analyst=_analyst(settings, rules, store),
         rules=rules,
         chat=chat,

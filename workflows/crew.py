@@ -47,6 +47,7 @@ class Crew:
             thresholds=policy.thresholds,
             source_timeout=policy.source_timeout,
             sensitivity=policy.sensitivity,
+            explains_within=policy.deployment_explains_within,
         )
         try:
             return await workflow.execute_activity_method(

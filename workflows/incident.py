@@ -199,6 +199,8 @@ class IncidentWorkflow:
             )
         match verdict.course:
             case Course.ACT:
+                if self._dossier.policy.page_beside:
+                    self._people.page(f"beside {wording.intention(verdict)}")
                 return await self._remediate(seen, verdict, "policy")
             case Course.ASK:
                 approver, void = await self._approved(seen, verdict)

@@ -129,6 +129,7 @@ async def open_pages(client: Client, store: SqlStore) -> AsyncIterator[Pages]:
         lookout=Lookout(client),
         archive=store,
         labels=store,
+        changes=store,
         switch=store,
         registry=parse_registry(_REGISTRY, "services.toml"),
         policies=PolicyBook(),

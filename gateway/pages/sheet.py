@@ -9,6 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from gateway.office import IncidentView
 from gateway.pages.sessions import Session
 from gateway.tokens import Scope
+from incident.cause import Change, ChangeVerdict
 from incident.dossier import Approval, Dossier, Heard, RemediationRecord, Stage
 from incident.evidence import Alert, Deployment, Evidence, LogLine, Metric, Reading, Source, SourceReport
 from incident.log_templates import LogTemplate
@@ -155,6 +156,16 @@ class Sheet:
         return self._rows("deployment", self.evidence.deployments.deployments if self.evidence else ())
 
     @property
+    def changes(self) -> Sequence[Row[Change]]:
+        """What else was changed in the service, and around it."""
+        return self._rows("change", self.evidence.changes if self.evidence else ())
+
+    def verdict_on(self, change: Change) -> ChangeVerdict | None:
+        """What code makes of `change`; `None`: nothing is known of it, or not any more."""
+        verdict = self.record.verdict if self.record else None
+        return verdict.cause.verdict(change.id) if verdict and verdict.cause else None
+
+    @property
     def citations(self) -> Sequence[Citation]:
         """What the decision cites, whether there is such a thing or not."""
         analysis = self.record.analysis if self.record else None
@@ -254,6 +265,7 @@ class Sheet:
             *self.templates,
             *self.alerts,
             *self.deployments,
+            *self.changes,
         )
         # Where an id is there twice, the first one is meant.
         return {row.item.id: row.anchor for row in reversed(rows)}

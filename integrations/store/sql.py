@@ -1,18 +1,19 @@
-"""Snapshots, the ledger of remediations, people's labels and the budget of models, in SQLite or PostgreSQL."""
+"""Snapshots, the ledger of remediations, labels, told changes and the budget of models, in SQLite or PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from incident.budget import BudgetLimits, DaySpent, ModelCall
+from incident.changes import ToldChange
 from incident.labels import Label
 from incident.ledger import Admission, LedgerView, Quota, Remediation, RunState, Stop
 from incident.search import Found, Wanted
 from incident.snapshot import Snapshot
-from integrations.store import budget, labels, ledger, snapshots
+from integrations.store import budget, changes, labels, ledger, snapshots
 from integrations.store.connection import PATIENCE, Database
 from integrations.store.settings import StoreSettings
 
@@ -21,7 +22,7 @@ _T = TypeVar("_T")
 
 
 class SqlStore:
-    """Keeps incidents, remediations, labels and what models took; every call is a transaction, in its own thread.
+    """Keeps incidents, remediations, labels, changes, and what models took; a call is a transaction in its own thread.
 
     Args:
         settings: where the database is.
@@ -118,6 +119,22 @@ class SqlStore:
             PermanentError: one of them cannot be read.
         """
         return await self._do(labels.given, since)
+
+    async def tell(self, change: ToldChange) -> ToldChange:
+        """What is kept of the change of that id: `change`, unless one was kept before. Those of long ago go with it.
+
+        Raises:
+            PermanentError: what was kept before cannot be read.
+        """
+        return await self._do(changes.tell, change)
+
+    async def told(self, environment: str, services: Collection[str], since: datetime) -> tuple[ToldChange, ...]:
+        """The changes to those services that were made at `since` or later, newest first, at most 50 of each.
+
+        Raises:
+            PermanentError: one of them cannot be read.
+        """
+        return await self._do(changes.told, environment, services, since)
 
     async def reserve(self, call: ModelCall, limits: BudgetLimits) -> tuple[str, ...]:
         """Counts `call` in at its most, unless that is beyond `limits`: then why, in words, and nothing is counted."""

@@ -98,6 +98,22 @@ labels = Table(
 )
 """What people said afterwards of incidents: one verdict of each person on each."""
 
+changes = Table(
+    "changes",
+    metadata,
+    Column("environment", String(32), primary_key=True),
+    Column("service", String(64), primary_key=True),
+    Column("id", String(100), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("by", String(200), nullable=False),
+    Column("told_at", UtcDateTime, nullable=False),
+    Index("changes_of_service", "environment", "service", "at"),
+    Index("changes_by_time", "at"),
+)
+"""What people and programs told of: one change of each id to each service."""
+
 ledger_guard = Table(
     "ledger_guard",
     metadata,

@@ -435,6 +435,7 @@ class Gate:
             archive=self.store,
             switch=self.store,
             labels=self.store,
+            changes=self.store,
             registry=self.registry,
             policies=self.policies,
             tokens=self.people.book,
@@ -457,6 +458,7 @@ class Gate:
             self.store.remediations,
             self.store._stops,
             self.store._labels,
+            self.store.changes,
         ):
             kept.clear()
         self.lookout.reset()

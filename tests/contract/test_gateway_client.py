@@ -7,6 +7,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from incident.changes import Telling, ToldChange, ToldKind
 from incident.dossier import Stage
 from incident.errors import PermanentError, TransientError
 from incident.labels import Judgement
@@ -152,6 +153,25 @@ async def test_a_verdict_is_the_token_holders_and_kept_only_of_a_closed_incident
     assert await gate.store.labels(None) == (kept,)
 
 
+async def test_a_change_is_the_token_holders_and_told_again_under_its_id_the_same(
+    ada: GatewayClient, gate: Gate
+) -> None:
+    at = gate.clock() - timedelta(minutes=5)
+
+    async def told(kind: ToldKind) -> ToldChange:
+        words = "pool from 20 to 10"
+        telling = Telling(id="pool", service="payment-api", environment="staging", kind=kind, at=at, description=words)
+        return await ada.tell(telling)
+
+    kept = await told(ToldKind.CONFIGURATION)
+    assert (kept.by, kept.at, kept.description) == ("ada", at, "pool from 20 to 10")
+    assert await told(ToldKind.CONFIGURATION) == kept
+    with pytest.raises(PermanentError, match="is known with another kind"):
+        await told(ToldKind.OTHER)
+    assert await ada.changes("payment-api", "staging") == (kept,)
+    assert await ada.changes("payment-api", "production") == ()
+
+
 async def test_a_kill_switch_is_pulled_listed_and_let_go(ada: GatewayClient, desk: FakeDesk) -> None:
     incident_id = desk.add().incident_id
     pulled = await ada.stop("payment-api", "production", "drill")
@@ -192,6 +212,8 @@ CALLS: dict[str, Call] = {
     "answer": lambda client: client.answer(UNKNOWN, builders.proposal().digest, approved=True),
     "cancel": lambda client: client.cancel(UNKNOWN),
     "label": lambda client: client.label(UNKNOWN, Judgement.GOOD),
+    "tell": lambda client: client.tell(Telling(id="pool", service="payment-api", kind=ToldKind.OTHER)),
+    "changes": lambda client: client.changes("payment-api", "production"),
     "snapshot": lambda client: client.snapshot(UNKNOWN),
     "stop": lambda client: client.stop(),
     "release": lambda client: client.release(),
@@ -208,6 +230,8 @@ NEEDS = {
     "answer": "approve",
     "cancel": "operate",
     "label": "operate",
+    "tell": "operate",
+    "changes": "read",
     "snapshot": "read",
     "stop": "operate",
     "release": "operate",

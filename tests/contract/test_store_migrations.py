@@ -165,4 +165,4 @@ async def test_the_logging_stays_as_it_is(store: SqlStore) -> None:
 
 
 def test_the_steps_are_one_line_in_the_order_of_their_numbers() -> None:
-    assert schema.revisions() == ("0001", "0002", "0003", "0004")
+    assert schema.revisions() == ("0001", "0002", "0003", "0004", "0005")

@@ -7,11 +7,12 @@ from typing import Protocol
 
 import pytest
 
+from incident.changes import KEPT, NEWEST
 from incident.errors import PermanentError, TransientError
 from incident.evidence import SourceState
 from incident.labels import Judgement, Label
 from incident.ledger import HOUR, NOTHING_DONE, Quota, Remediation, RemediationKind, RunState, Stop
-from incident.ports import IncidentArchive, LabelBook, Ledger, SnapshotStore
+from incident.ports import ChangeBook, IncidentArchive, LabelBook, Ledger, SnapshotStore
 from incident.search import Wanted
 from incident.severity import Severity
 from incident.snapshot import Outcome, Snapshot
@@ -25,7 +26,7 @@ pytest_plugins = ["tests.contract.databases"]
 ONE_EACH = Quota(service_per_hour=1, fleet_per_hour=100)
 
 
-class Store(SnapshotStore, IncidentArchive, LabelBook, Ledger, Protocol):
+class Store(SnapshotStore, IncidentArchive, LabelBook, ChangeBook, Ledger, Protocol):
     """All ports in one."""
 
 
@@ -453,3 +454,58 @@ async def test_a_later_label_of_the_same_person_replaces_the_earlier_and_leaves_
 async def test_of_one_persons_labels_that_come_at_once_one_stays(store: Store) -> None:
     await asyncio.gather(*(store.label(_label(note=f"{number}")) for number in range(8)))
     assert len(await store.labels(None)) == 1
+
+
+async def test_a_told_change_comes_back_as_it_was_newest_first_and_from_then_on(store: Store) -> None:
+    ages = {name: builders.told_change(name, at=builders.NOW - timedelta(hours=age)) for age, name in enumerate("abc")}
+    for each in "bca":
+        assert await store.tell(ages[each]) == ages[each]
+    since = builders.NOW - timedelta(hours=1)
+    assert await store.told(builders.ENVIRONMENT, (builders.SERVICE,), since) == (ages["a"], ages["b"])
+
+
+async def test_a_change_that_is_told_again_stays_as_it_was_told_first(store: Store) -> None:
+    first = builders.told_change()
+    await store.tell(first)
+    assert await store.tell(builders.told_change(description="from 20 to 5", by="bob")) == first
+    assert await store.told(builders.ENVIRONMENT, (builders.SERVICE,), first.at) == (first,)
+
+
+async def test_of_a_change_that_is_told_by_many_at_once_one_stays(store: Store) -> None:
+    said = await asyncio.gather(*(store.tell(builders.told_change(description=f"{number}")) for number in range(8)))
+    (kept,) = await store.told(builders.ENVIRONMENT, (builders.SERVICE,), builders.told_change().at)
+    assert set(said) == {kept}
+
+
+async def test_the_changes_of_the_services_that_are_asked_for_are_given_and_no_others(store: Store) -> None:
+    for change in (
+        builders.told_change(),
+        builders.told_change(service="ledger"),
+        builders.told_change(service="checkout"),
+        builders.told_change(environment="staging"),
+    ):
+        await store.tell(change)
+    found = await store.told(builders.ENVIRONMENT, (builders.SERVICE, "ledger"), builders.told_change().at)
+    assert {(each.environment, each.service) for each in found} == {
+        (builders.ENVIRONMENT, builders.SERVICE),
+        (builders.ENVIRONMENT, "ledger"),
+    }
+    assert await store.told(builders.ENVIRONMENT, (), builders.told_change().at) == ()
+
+
+async def test_a_flood_of_changes_of_one_service_leaves_those_of_another_their_room(store: Store) -> None:
+    for number in range(NEWEST + 5):
+        at = builders.NOW - timedelta(seconds=number)
+        await store.tell(builders.told_change(f"{number}", service="ledger", at=at))
+    await store.tell(builders.told_change("own", at=builders.NOW - timedelta(hours=1)))
+    found = await store.told(builders.ENVIRONMENT, (builders.SERVICE, "ledger"), builders.NOW - timedelta(hours=2))
+    assert [each.id for each in found] == [*map(str, range(NEWEST)), "own"]
+
+
+async def test_a_change_is_forgotten_after_forty_days(store: Store) -> None:
+    long_ago, kept = builders.NOW - KEPT, builders.told_change("kept", at=builders.NOW - KEPT + timedelta(hours=2))
+    await store.tell(builders.told_change("old", at=long_ago, told_at=long_ago))
+    await store.tell(kept)
+    await store.tell(builders.told_change("new", at=builders.NOW, told_at=builders.NOW + timedelta(hours=1)))
+    found = await store.told(builders.ENVIRONMENT, (builders.SERVICE,), long_ago)
+    assert [each.id for each in found] == ["new", "kept"]

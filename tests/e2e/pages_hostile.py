@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from incident.anomalies import Anomaly
+from incident.cause import Change, ChangeKind
 from incident.dossier import Dossier, Heard, Stage, TimelineEntry, Trigger
 from incident.evidence import Reading, SourceState
 from incident.gate import Finding
@@ -56,6 +57,10 @@ def hostile_dossier(text: str, address: str = ADDRESSES[0], **changes: object) -
         deployments=builders.deployments(
             builders.bad_deployment(id=f"deployment:{text}", revision=text, message=text),
             builders.deployment(100, revision=text, message=text),
+        ),
+        background=builders.background(
+            problem=text,
+            changes=(Change(id=f"change:{text}", service=text, kind=ChangeKind.OTHER, at=NOW, description=text),),
         ),
     )
     assessment = builders.assessment(seen)

@@ -156,6 +156,7 @@ class Desktop:
             archive=self.store,
             switch=self.store,
             labels=self.store,
+            changes=self.store,
             registry=REGISTRY,
             policies=PolicyBook(),
             tokens=TokenBook.parse("\n".join(entries), "tokens.toml"),

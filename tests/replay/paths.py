@@ -76,6 +76,12 @@ async def bad_deploy(where: WorkflowEnvironment, name: str) -> Recorded:
         return await _closed(await _open(shift), Outcome.RECOVERED)
 
 
+async def paged_beside(where: WorkflowEnvironment, name: str) -> Recorded:
+    async with at_work(where, name) as shift:
+        recovery = {"stable_for": "30ms"}
+        return await _closed(await _open(shift, page_beside=True, recovery=recovery), Outcome.RECOVERED)
+
+
 async def rollback_does_not_help(where: WorkflowEnvironment, name: str) -> Recorded:
     async with at_work(where, name, service=FakeService(live=101, bad=(100, 101))) as shift:
         return await _closed(await _open(shift, max_looks=3), Outcome.ESCALATED)
@@ -387,6 +393,7 @@ PATHS: dict[str, Path] = {
     "outside-analyst-silent": outside_analyst_silent,
     "analyst-fallback": analyst_fallback,
     "page-after": page_after,
+    "paged-beside": paged_beside,
     "cancelled": cancelled,
     "cancelled-by-temporal": cancelled_by_temporal,
     "cancelled-after-the-action": cancelled_after_the_action,

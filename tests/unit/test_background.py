@@ -1,9 +1,9 @@
 """What the histories of a service, and of those around it, are made to say of an incident."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from temporalio.testing import ActivityEnvironment
@@ -14,14 +14,16 @@ from activities.watch import Watch, WatchInput
 from incident.anomalies import Kind, Thresholds, assess
 from incident.cause import Guilt
 from incident.causes import cause_of, guilt_of_live
+from incident.changes import ToldChange
 from incident.errors import TransientError
 from incident.evidence import Background, Evidence, Metric, Source, SourceState
 from incident.history import History
+from incident.norms import RECENT
 from incident.ports import HistoryQuestion
 from incident.watching import WatchLimits
 from tests import builders
 from tests.builders import ENVIRONMENT, NOW, SERVICE
-from tests.fakes import FakeService, FakeServices
+from tests.fakes import FakeService, FakeServices, InMemoryStore
 from tests.histories import FakeSurroundings, KeptHistory, history
 
 LIMIT = timedelta(seconds=10)
@@ -37,15 +39,16 @@ def deployed() -> FakeService:
 
 
 class Scene:
-    """A service, what is around it, and the historian who reads of them."""
+    """A service, what is around it, and the historian who reads of them and of the changes in `store`."""
 
     def __init__(self, answers: Mapping[str, History | Exception | None], *calls: tuple[str, str]) -> None:
         self.kept = {name: KeptHistory(each) if each is not None else None for name, each in answers.items()}
         self.now = NOW
+        self.store = InMemoryStore()
         services = FakeServices(deployed())
         for name in answers:
             services.add(deployed(), ENVIRONMENT, name)
-        self.historian = MetricHistorian(services, FakeSurroundings(self.kept, *calls), lambda: self.now)
+        self.historian = MetricHistorian(services, FakeSurroundings(self.kept, *calls), lambda: self.now, self.store)
 
     async def completed(self, seen: Evidence) -> Evidence:
         async def looking() -> Evidence:
@@ -259,3 +262,95 @@ async def test_memory_that_climbs_with_the_trouble_is_a_sign_of_it_and_not_its_c
     kept = leaking(0.3, {Metric.ERROR_RATE: (18.0, 0.3), Metric.P99_LATENCY: (18.0, 3000.0)})
     found = await Scene({SERVICE: kept}).background(now(error_rate=30.0, p99_latency=3000.0, memory_usage=80.0))
     assert found.climb is None
+
+
+async def test_a_told_change_of_a_service_without_a_history_is_known_and_nothing_else() -> None:
+    scene = Scene({SERVICE: None, "database": None}, (SERVICE, "database"))
+    own, around = builders.told_change(), builders.told_change(service="database")
+    for each in (around, own):
+        await scene.store.tell(each)
+    seen = await scene.completed(now())
+    changes = (own.seen_from(SERVICE), around.seen_from(SERVICE))
+    assert seen.background == Background(source="store", state=SourceState.EMPTY, changes=changes)
+    assert seen.missing == ()
+    assert assess(seen, Thresholds()) == assess(now(), Thresholds())
+
+
+async def test_a_told_change_stands_beside_what_the_history_says() -> None:
+    scene = Scene({SERVICE: history(1, BAD), "database": history(2)}, (SERVICE, "database"))
+    before = await scene.background(now(error_rate=30.0, p99_latency=3000.0))
+    await scene.store.tell(builders.told_change())
+    after = await scene.background(now(error_rate=30.0, p99_latency=3000.0))
+    assert after.changes == (*before.changes, builders.told_change().seen_from(SERVICE))
+    assert after.model_copy(update={"changes": before.changes}) == before
+
+
+async def test_a_told_change_is_known_also_where_the_history_cannot_be_read() -> None:
+    scene = Scene({SERVICE: TransientError("prometheus", "answered HTTP 503")})
+    await scene.store.tell(builders.told_change())
+    found = await scene.background(now())
+    assert (found.state, found.problem) == (SourceState.FAILED, "answered HTTP 503")
+    assert [each.id for each in found.changes] == ["change:pool"]
+
+
+@pytest.mark.parametrize(("kept", "state"), [(None, SourceState.EMPTY), (history(1), SourceState.OK)], ids=["", "read"])
+async def test_a_store_that_fails_is_named_and_the_look_goes_on(kept: History | None, state: SourceState) -> None:
+    scene = Scene({SERVICE: kept})
+    scene.store.errors["told"] = TransientError("store", "cannot be used now")
+    seen = await scene.completed(now())
+    assert seen.background
+    assert (seen.background.state, seen.background.changes) == (state, ())
+    assert seen.background.problem == "told changes are not known: store: cannot be used now"
+    assert seen.missing == ()
+
+
+async def test_a_store_that_takes_too_long_is_named() -> None:
+    class Never(InMemoryStore):
+        async def told(self, environment: str, services: Collection[str], since: datetime) -> tuple[ToldChange, ...]:
+            await asyncio.Event().wait()
+            return await super().told(environment, services, since)
+
+    historian = MetricHistorian(FakeServices(deployed()), FakeSurroundings({SERVICE: None}), lambda: NOW, Never())
+
+    async def looking() -> Evidence:
+        return now()
+
+    seen = await historian.completed(looking(), HistoryQuestion(ENVIRONMENT, SERVICE, timedelta(milliseconds=10)))
+    assert seen.background
+    assert seen.background.problem == "told changes are not known: no answer within 0.01 s"
+
+
+async def test_the_store_is_asked_once_a_look_and_for_what_may_explain_an_onset_of_the_last_hours() -> None:
+    class Asked(InMemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked: list[tuple[Collection[str], datetime]] = []
+
+        async def told(self, environment: str, services: Collection[str], since: datetime) -> tuple[ToldChange, ...]:
+            self.asked.append((services, since))
+            return await super().told(environment, services, since)
+
+    store = Asked()
+    surroundings = FakeSurroundings({SERVICE: KeptHistory(history(1)), "database": None}, (SERVICE, "database"))
+    services = FakeServices(deployed())
+    services.add(deployed(), ENVIRONMENT, "database")
+    historian = MetricHistorian(services, surroundings, lambda: NOW, store)
+
+    async def looking() -> Evidence:
+        return now()
+
+    asked = HistoryQuestion(ENVIRONMENT, SERVICE, LIMIT, explains_within=timedelta(hours=1))
+    await historian.completed(looking(), asked)
+    assert store.asked == [((SERVICE, "database"), NOW - timedelta(hours=1) - timedelta(seconds=RECENT))]
+
+
+async def test_of_very_many_changes_the_services_own_are_kept_and_the_rest_is_counted() -> None:
+    names = [f"near-{number}" for number in range(4)]
+    scene = Scene({SERVICE: None, **dict.fromkeys(names)}, *((SERVICE, name) for name in names))
+    for number in range(30):
+        for name in (SERVICE, *names):
+            await scene.store.tell(builders.told_change(f"{number}", service=name, at=NOW - timedelta(seconds=number)))
+    found = await scene.background(now())
+    assert len(found.changes) == 100
+    assert sum(each.service == SERVICE for each in found.changes) == 30
+    assert found.problem == "50 more changes were told of"

@@ -20,6 +20,7 @@ from tests.builders import (
     evidence,
     metrics,
     normal,
+    told_change,
 )
 
 WITHIN = timedelta(hours=2)
@@ -152,3 +153,52 @@ def test_what_has_climbed_since_long_before_the_live_deployment_leaves_it_innoce
 def test_what_has_climbed_only_since_long_after_the_live_deployment_leaves_it_innocent() -> None:
     seen = climbing(timedelta(hours=2), onset=timedelta(hours=2))
     assert guilt(seen) is Guilt.INNOCENT
+
+
+def told(minutes_before: float, change_id: str = "pool", **changes: object) -> Change:
+    at = ONSET - timedelta(minutes=minutes_before)
+    return told_change(change_id, at=at, **changes).seen_from(SERVICE)
+
+
+def with_changes(*changes: Change) -> Evidence:
+    """Degraded evidence of a service without a history, of which those changes were told."""
+    known = Background(source="store", state=SourceState.EMPTY, changes=changes)
+    return degraded_evidence(background=known)
+
+
+def test_a_told_change_nearer_to_the_onset_than_the_live_deployment_explains_it() -> None:
+    seen = with_changes(told(1))
+    assert found(seen).guilty == told(1)
+    guilty, words = guilt_of_live(found(seen), seen)
+    assert guilty is Guilt.INNOCENT
+    assert words == (
+        "deployment:101 is innocent: made 8 min before the trouble began; change:pool explains it better"
+        "; change:pool of payment-api explains it"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [told(-1), told(9), told(1, service="database")],
+    ids=["after the onset", "before the deployment", "next door"],
+)
+def test_a_told_change_elsewhere_in_time_or_place_leaves_the_live_deployment_guilty(change: Change) -> None:
+    assert guilt(with_changes(change)) is Guilt.GUILTY
+
+
+def test_a_told_change_long_before_the_onset_is_innocent() -> None:
+    cause = found(with_changes(told(121)))
+    verdict = cause.verdict("change:pool")
+    assert verdict
+    assert verdict.guilt is Guilt.INNOCENT
+
+
+def test_a_told_change_is_judged_where_no_deployment_is_known_to_be_live() -> None:
+    known = Background(source="store", state=SourceState.EMPTY, changes=(told(1),))
+    assert found(degraded_evidence(background=known, deployments=deployments())).guilty == told(1)
+
+
+def test_a_flood_of_later_changes_hides_no_verdict_on_the_live_deployment() -> None:
+    flood = [told(-number, f"{number}") for number in range(1, 40)]
+    assert guilt(with_changes(*flood)) is Guilt.GUILTY
+    assert guilt(with_changes(*flood, told(1))) is Guilt.INNOCENT

@@ -56,6 +56,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("label", "42", "good"), "not an incident id: '42'"),
         (("label", INCIDENT, "good", "--note", "x" * 501, "--direct"), "note: String should have at most 500"),
         (("label", INCIDENT, "good", "--direct"), "temporal: cannot be reached"),
+        (("change", "payment-api", "--kind", "deployment"), "'deployment' is not one of 'config_change'"),
+        (("change", "payment-api", "--at", "soon"), "--at: expected a duration such as 7d, or a date, got 'soon'"),
+        (("change", "payment-api", "--id", "two words", "--direct"), "id: String should match pattern"),
+        (("change", "payment-api", "--at", "8d ago", "--direct"), "at: expected at most 7 days ago"),
+        (("changes", "checkout", "--direct"), "services.toml: no service 'checkout' in environment 'production'"),
         (("token", "two words"), "two words: token[0].name: String should match pattern"),
         (("token", "ada", "--scope", "everything"), "'everything' is not one of 'read'"),
     ],
@@ -80,6 +85,8 @@ THROUGH_THE_GATEWAY = [
     ("deny", INCIDENT),
     ("cancel", INCIDENT),
     ("label", INCIDENT, "good"),
+    ("change", "payment-api"),
+    ("changes", "payment-api"),
     ("stop",),
     ("release",),
 ]
@@ -113,6 +120,7 @@ def test_without_a_token_no_command_goes_through_the_gateway(
         ("deny", INCIDENT),
         ("cancel", INCIDENT),
         ("label", INCIDENT, "good"),
+        ("change", "payment-api"),
         ("stop", "payment-api"),
     ],
 )
@@ -207,3 +215,18 @@ def test_settings_lists_those_of_the_worker_the_gateway_and_the_command_line(
     rows = capsys.readouterr().out.splitlines()
     for variable in ("WORKER__DRAIN", "GATEWAY__TOKENS_FILE", "COMMANDER__TOKEN", "HTTP__READ_TIMEOUT"):
         assert len([row for row in rows if row.startswith(f"| `{variable}` |")]) == 1
+
+
+def test_a_change_that_was_told_is_listed_with_who_told_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["changes", "payment-api", "--direct"]) == 0
+    assert capsys.readouterr().out == "nobody told of a change\n"
+    telling = ["change", "payment-api", "pool \x1b[2Jfrom 20 to 10", "--id", "4711", "--at", "10m ago"]
+    assert run([*telling, "--as", "ada", "--direct"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith("4711: configuration change of payment-api at ")
+    assert told.endswith("pool [2Jfrom 20 to 10, says ada")
+    assert run(["changes", "payment-api", "--direct"]) == 0
+    listed = " ".join(capsys.readouterr().out.split())
+    for part in ("4711", "config_change", "ada", "pool"):
+        assert part in listed
+    assert "\x1b" not in listed

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -12,6 +12,7 @@ import pytest
 from commander.direct_line import DirectLine, follow
 from commander.gateway_line import GatewayLine
 from commander.line import Asked, Line
+from incident.changes import Telling, ToldKind
 from incident.dossier import Dossier, Stage
 from incident.errors import PermanentError, TransientError, UnknownServiceError
 from incident.labels import Judgement
@@ -189,6 +190,36 @@ async def test_a_verdict_is_kept_of_a_closed_incident_only(line: Line, desk: Fak
     assert (kept.by, kept.judgement) == ("ada", Judgement.HARMFUL)
     assert secret not in kept.note
     assert await gate.store.labels(None) == (kept,)
+
+
+async def test_a_change_is_told_in_the_persons_name_once_and_without_secrets(line: Line, gate: Gate) -> None:
+    secret = "AKIA" + "CANARY7890123456"
+    telling = Telling(
+        id="pool",
+        service="payment-api",
+        environment="staging",
+        kind=ToldKind.CONFIGURATION,
+        description=f"by {secret}",
+    )
+    kept, again = await line.tell(telling), await line.tell(telling)
+    assert (kept.by, kept.kind, again) == ("ada", ToldKind.CONFIGURATION, kept)
+    assert secret not in kept.description
+    with pytest.raises(PermanentError, match="change pool of payment-api is known with another description"):
+        await line.tell(telling.model_copy(update={"description": ""}))
+    assert await line.told("payment-api", "staging") == (kept,)
+    assert await line.told("payment-api", "production") == ()
+    assert tuple(gate.store.changes.values()) == (kept,)
+
+
+async def test_a_change_of_an_unknown_service_or_of_long_ago_is_refused(line: Line, gate: Gate) -> None:
+    with pytest.raises((PermanentError, UnknownServiceError), match="service"):
+        await line.tell(Telling(id="pool", service="nobody-has-it", kind=ToldKind.OTHER))
+    with pytest.raises((PermanentError, UnknownServiceError), match="service"):
+        await line.told("nobody-has-it", "production")
+    old = datetime.now(UTC) - timedelta(days=8)
+    with pytest.raises(PermanentError, match="at: expected at most 7 days ago"):
+        await line.tell(Telling(id="pool", service="payment-api", kind=ToldKind.OTHER, at=old))
+    assert gate.store.changes == {}
 
 
 async def test_a_cancellation_says_whether_something_was_done(line: Line, desk: FakeDesk) -> None:

@@ -118,3 +118,14 @@ def test_what_others_wrote_neither_steers_the_terminal_nor_is_markup() -> None:
 def test_every_part_of_a_stack_gets_a_free_port_of_its_own() -> None:
     ports = astuple(StackPorts.free())
     assert len(set(ports)) == len(ports) == 5
+
+
+def test_a_change_that_explains_it_is_named_where_it_is_no_deployment_of_the_service() -> None:
+    change = builders.told_change(description=STEERING).seen_from(builders.SERVICE)
+    seen = builders.degraded_evidence(background=builders.background(changes=(change,)))
+    said = _shown(
+        summary(builders.snapshot(builders.decided_dossier(evidence=seen, verdict=builders.verdict(seen=seen))))
+    )
+    assert "Explained by    change:pool, configuration change of payment-api at 2026-11-24 13:57:30Z" in said
+    assert "\x1b[2J" not in said
+    assert "Explained by" not in _shown(summary(builders.snapshot()))

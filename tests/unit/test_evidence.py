@@ -10,6 +10,7 @@ from tests.builders import (
     SERVICE,
     alert,
     alerts,
+    background,
     bad_deployment,
     degraded_evidence,
     deployment,
@@ -20,6 +21,8 @@ from tests.builders import (
     log_template,
     logs,
     metrics,
+    normal,
+    told_change,
 )
 
 
@@ -146,3 +149,16 @@ def test_a_reading_is_told_as_a_bound_only_where_it_is_one() -> None:
     assert (value.shown, bound.shown) == ("2000ms", "at least 2000ms")
     assert "at_least" not in value.model_dump_json()  # as evidence of older builds has it, whose digest is approved
     assert [Reading.model_validate_json(each.model_dump_json()) for each in (value, bound)] == [value, bound]
+
+
+def test_a_change_can_be_cited_and_is_described_by_what_where_and_when() -> None:
+    seen = evidence(background=background(changes=(told_change().seen_from(SERVICE),)))
+    assert "change:pool" in seen.ids
+    assert seen.describe("change:pool") == (
+        "configuration change of payment-api at 2026-11-24 13:57:30Z: database pool from 20 to 10"
+    )
+
+
+def test_evidence_of_before_told_changes_keeps_its_digest() -> None:
+    seen = degraded_evidence(background=background(normal(Metric.ERROR_RATE, 0.1)))
+    assert seen.digest() == "cdf8577ae95c305a2c545851d0cfb4a3b8d4091721d776ca1933b81367d08a9a"

@@ -5,8 +5,9 @@ import pytest
 
 from incident.anomalies import Anomaly, Assessment, Kind, Tier, assess
 from incident.cause import Climb
+from incident.changes import ToldKind
 from incident.decision import Action, Decision
-from incident.evidence import Deployment, DeploymentsReport, Evidence, SourceState
+from incident.evidence import Background, Deployment, DeploymentsReport, Evidence, SourceState
 from incident.gate import Course, Verdict, judge
 from incident.ledger import NOTHING_DONE, LedgerView, RemediationKind, RunState, Stop
 from incident.policy import Mode, Policy
@@ -16,6 +17,7 @@ from tests.builders import (
     DEGRADED_METRICS,
     NOW,
     ONSET,
+    SERVICE,
     assessment,
     background,
     bad_deployment,
@@ -28,6 +30,7 @@ from tests.builders import (
     metrics,
     policy,
     remediation,
+    told_change,
 )
 
 WITHIN = timedelta(hours=2)
@@ -635,3 +638,17 @@ def test_a_p2_behind_which_memory_climbs_is_paged(error_rate: float, course: Cou
     verdict = judged(decision(severity="P3", action="monitor", rollback_to=None), seen)
     assert verdict.course is course
     assert ("gets worse by itself" in " ".join(verdict.refusals)) is (course is Course.PAGE)
+
+
+# Changes that were told of.
+
+
+@pytest.mark.parametrize("kind", ToldKind)
+def test_a_told_change_nearer_to_the_onset_than_the_live_deployment_is_paged_not_acted_on(kind: ToldKind) -> None:
+    change = told_change(kind=kind).seen_from(SERVICE)
+    known = Background(source="store", state=SourceState.EMPTY, changes=(change,))
+    verdict = judged(seen=degraded_evidence(background=known))
+    assert (verdict.course, verdict.target) == (Course.PAGE, None)
+    assert failed(verdict) == {"live_not_innocent", "live_guilty"}
+    assert verdict.cause
+    assert verdict.cause.guilty == change

@@ -1,5 +1,8 @@
+from datetime import timedelta
+
 import pytest
 
+from incident.cause import Change, ChangeKind
 from incident.evidence import SourceState
 from incident.gate import Course, Verdict
 from incident.ledger import RunState
@@ -11,8 +14,10 @@ from incident.wording import alert, change, details, instead, intention, page, q
 from tests.builders import (
     INCIDENT_ID,
     NOW,
+    SERVICE,
     analysis,
     assessment,
+    background,
     bad_deployment,
     decision,
     degraded_evidence,
@@ -24,6 +29,7 @@ from tests.builders import (
     order,
     policy,
     run,
+    told_change,
     verdict,
 )
 
@@ -263,3 +269,12 @@ def test_the_page_reads_as_text_line_by_line() -> None:
 
 def test_a_long_summary_is_cut_to_what_a_pager_takes() -> None:
     assert len(page(INCIDENT_ID, degraded_evidence(), Severity.P0, "x" * 3000, "").summary) == 1024
+
+
+def test_the_page_names_the_newest_told_changes_and_no_deployment() -> None:
+    told = [told_change(f"{n}", at=NOW - timedelta(minutes=n)).seen_from(SERVICE) for n in range(5)]
+    deployed = Change(id="ledger/deployment:7", service="ledger", kind=ChangeKind.DEPLOYMENT, at=NOW)
+    seen = degraded_evidence(background=background(changes=(deployed, *told)))
+    shown = fields(page(INCIDENT_ID, seen, Severity.P0, "refused", "no approver"))["changed"].split("; ")
+    assert [each.partition(",")[0] for each in shown] == ["change:0", "change:1", "change:2"]
+    assert shown[0].endswith("configuration change of payment-api at 2026-11-24 14:00:00Z: database pool from 20 to 10")

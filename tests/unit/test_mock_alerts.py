@@ -22,15 +22,15 @@ def after(seconds: float) -> datetime:
 class Ward:
     """A simulation, its deployments and the observer under test."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, ramp: timedelta = RAMP, alert_after: timedelta = AFTER) -> None:
         good = Release(GOOD, "aaa", "good", after(-7200), activated_at=after(-3600), last_healthy_at=START)
         bad = Release(BAD, "bbb", "bad", after(-1800))
         self.releases = Releases([good, bad], good)
-        self.simulation = Simulation(seed=seed, ramp=RAMP)
-        self.observer = Observer(self.simulation, self.releases, settles=RAMP, alert_after=AFTER, since=START)
+        self.simulation = Simulation(seed=seed, ramp=ramp)
+        self.observer = Observer(self.simulation, self.releases, settles=ramp, alert_after=alert_after, since=START)
 
     def switch(self, deployment_id: int, at: datetime) -> None:
-        self.observer.catch_up(at)
+        self.observer.witness(at)
         self.releases.activate(self.releases.get(deployment_id), at)
         self.simulation.degradation.aim(float(deployment_id == BAD), at)
 
@@ -55,17 +55,6 @@ def test_a_good_moment_does_not_resolve_an_alert() -> None:
     assert memory.firing_since is None
 
 
-def test_a_breach_that_is_ended_between_two_observations_begins_anew() -> None:
-    memory = AlertMemory(AFTER)
-    memory.observe(breached=True, at=after(0))
-    memory.interrupt()
-    memory.observe(breached=True, at=after(2))
-    memory.observe(breached=True, at=after(4))
-    assert memory.firing_since is None
-    memory.observe(breached=True, at=after(5))
-    assert memory.firing_since == after(5)
-
-
 def test_an_alert_without_a_hold_fires_at_once() -> None:
     memory = AlertMemory(timedelta())
     memory.observe(breached=True, at=START)
@@ -80,6 +69,16 @@ def test_alerts_fire_late_with_a_bad_deployment_and_resolve_after_it() -> None:
     ward.switch(GOOD, after(60))
     assert ward.firing(after(62)) != {}
     assert ward.firing(after(68)) == {}
+
+
+def test_no_alert_is_older_than_the_deployment_that_it_is_about() -> None:
+    ward = Ward(ramp=timedelta(seconds=0.2), alert_after=timedelta(seconds=0.1))
+    ward.switch(BAD, after(10.1))
+    ward.switch(GOOD, after(10.44))
+    ward.switch(BAD, after(10.68))
+    firing = ward.firing(after(12))
+    assert firing
+    assert min(firing.values()) > after(10.68)
 
 
 def test_chaos_on_a_good_deployment_fires_its_own_alert_alone() -> None:

@@ -111,3 +111,9 @@ def test_an_environment_has_no_hyphen(name: str) -> None:
 def test_a_service_name_fits_an_id(name: str) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(ServiceName).validate_python(name)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_utc_does_not_have_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="expected a time that UTC has"):
+        MOMENT.validate_python(text)

@@ -175,6 +175,22 @@ async def test_log_templates_are_shown_with_their_counts_and_whether_they_are_ne
     assert "#evidence-template-1" in shown.all("href")
 
 
+async def test_a_told_change_is_shown_with_what_code_makes_of_it_and_can_be_led_to() -> None:
+    known = builders.background(changes=(builders.told_change().seen_from(builders.SERVICE),))
+    seen = builders.degraded_evidence(background=known)
+    dossier = asking_dossier(
+        evidence=seen,
+        verdict=builders.verdict(seen=seen),
+        analysis=builders.analysis(decision=builders.decision(evidence_ids=("change:pool",))),
+    )
+    shown = await page(Desktop(dossiers=[dossier]))
+    assert (
+        "change:pool payment-api configuration change database pool from 20 to 10 2026-11-24 13:57:30Z "
+        "guilty: made 30 s before the trouble began; payment-api itself left what is usual ★ cited"
+    ) in shown.words
+    assert "#evidence-change-1" in shown.all("href")
+
+
 async def test_a_citation_of_nothing_is_shown_as_such_and_leads_nowhere() -> None:
     analysis = builders.analysis(decision=builders.decision(evidence_ids=("log:99",)))
     shown = await page(Desktop(dossiers=[asking_dossier(analysis=analysis)]))

@@ -14,6 +14,7 @@ from tests.builders import (
     SERVICE,
     alerts,
     assessment,
+    background,
     bad_deployment,
     case,
     degraded_evidence,
@@ -23,6 +24,7 @@ from tests.builders import (
     log_template,
     logs,
     metrics,
+    told_change,
 )
 
 WITHIN = timedelta(hours=2)
@@ -164,3 +166,16 @@ async def test_the_case_says_how_recent_a_deployment_must_be() -> None:
 
 def test_the_live_deployment_is_no_candidate() -> None:
     assert case().candidates == (100, 99)
+
+
+def test_a_told_change_that_explains_it_is_named_and_cited_and_nothing_is_rolled_back() -> None:
+    change = told_change().seen_from(SERVICE)
+    seen = degraded_evidence(background=background(changes=(change,)))
+    decision = proposed(seen)
+    assert (decision.action, decision.rollback_to) == (Action.ESCALATE, None)
+    assert decision.root_cause_hypothesis.startswith(
+        "change:pool explains the onset, a configuration change of payment-api at 2026-11-24 13:57:30Z: "
+        "database pool from 20 to 10. deployment:101 is innocent"
+    )
+    assert "change:pool" in decision.evidence_ids
+    assert set(decision.evidence_ids) <= seen.ids

@@ -51,6 +51,7 @@ class Fakes(TypedDict):
 
     service: NotRequired[FakeService]
     services: NotRequired[ports.Services]
+    surroundings: NotRequired[ports.Surroundings]
     analyst: NotRequired[ports.Analyst]
     chat: NotRequired[FakeChat]
     pager: NotRequired[FakePager]
@@ -66,6 +67,7 @@ class Shift:
     environment: WorkflowEnvironment
     service: FakeService = field(default_factory=lambda: FakeService(live=101))
     services: ports.Services | None = None
+    surroundings: ports.Surroundings | None = None
     analyst: ports.Analyst = field(default_factory=RulesAnalyst)
     chat: FakeChat = field(default_factory=FakeChat)
     pager: FakePager = field(default_factory=FakePager)
@@ -85,6 +87,8 @@ class Shift:
             pager=self.pager,
             store=self.store,
             ledger=self.store,
+            surroundings=self.surroundings,
+            changes=self.store,
             stopped=self.stopped,
             clock=self.clock,
         )

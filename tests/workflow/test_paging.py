@@ -355,3 +355,20 @@ class HangingChat(FakeChat):
     async def post(self, message: ChatMessage) -> str:
         await self.gate.wait()
         return await super().post(message)
+
+
+async def test_whoever_wants_to_know_is_paged_beside_a_rollback_that_does_not_wait_for_the_page(staff: Staff) -> None:
+    shift = await staff(pager=FakePager(TransientError("pagerduty", "is away")))
+    snapshot = await shift.handle({"page_beside": True, "settle": "0s", "follow_every": "1s"})
+    assert noted(snapshot, "paging: beside rolling back deployment 101 to 100")
+    assert shift.service.releases.live == 100
+    assert len(shift.pager.sent) == 1
+    assert snapshot.outcome is Outcome.RECOVERED
+    assert shift.pager.resolved == [page_key(snapshot.incident_id)]
+
+
+async def test_beside_a_question_nobody_is_paged(staff: Staff) -> None:
+    shift = await staff(analyst=FakeAnalyst(builders.decision(confidence=0.7)))
+    handle = await shift.open({"page_beside": True, "page_after": "1h"})
+    await at_stage(handle, Stage.AWAITING_APPROVAL)
+    assert shift.pager.sent == []
