@@ -164,7 +164,9 @@ def _background(read: _Read, evidence: Evidence, sensitivity: Sensitivity) -> Ba
     service, own = evidence.service, read.histories[evidence.service]
     readings = {each.metric: each.value for each in evidence.metrics.readings}
     frame = with_now(frame_of(read.histories), service, evidence.collected_at.timestamp(), readings)
-    norms = norms_of(service, frame, read.graph, read.changes, sensitivity)
+    changed = [each.activated_at for each in evidence.deployments.deployments if each.activated_at]
+    changed += [each.at for each in read.changes if each.service == service]
+    norms = norms_of(service, frame, read.graph, read.changes, sensitivity, changed)
     around = {name for call in read.graph for name in call} - {service}
     short = () if norms.normals else ("too short to tell what is normal",)
     unseen = sorted(around - set(read.histories))
@@ -176,6 +178,7 @@ def _background(read: _Read, evidence: Evidence, sensitivity: Sensitivity) -> Ba
         since=datetime.fromtimestamp(own.times[0], UTC),
         normals=norms.normals,
         onset=norms.onset,
+        climb=norms.climb,
         suspects=norms.suspects,
         seen=tuple(sorted(around & set(read.histories))),
         changes=read.changes,

@@ -14,7 +14,7 @@ from incident.anomalies import Thresholds, assess, judge_metrics
 from incident.evidence import SourceState
 from incident.gate import Course, Verdict, judge
 from incident.ledger import LedgerView
-from incident.norms import RECENT
+from incident.norms import RECENT, climb_of
 from incident.policy import Mode, Policy
 from incident.rules import propose
 from incident.severity import Severity, worst
@@ -89,6 +89,11 @@ def _could_be_blamed(sighting: Sighting, service: int) -> bool:
     return age * ROW <= ACTS.deployment_explains_within.total_seconds() + RECENT
 
 
+def _climbs(sighting: Sighting, service: int) -> bool:
+    """Whether it leaks: that is told since long ago, and pages what would else be watched."""
+    return climb_of(sighting.scene.case.world.services[service], sighting.frame_of({service})) is not None
+
+
 def _is_open(sighting: Sighting, service: int, decided: Severity | None) -> bool:
     return decided is None or (decided is not Severity.P0 and _is_critical(sighting, service))
 
@@ -129,7 +134,8 @@ def decide(sighting: Sighting, service: int, policy: Policy, fleet: int = 0) -> 
         fleet: rollbacks of all services within the last hour.
     """
     evidence = sighting.evidence(service)
-    if _is_critical(sighting, service) and _could_be_blamed(sighting, service):
+    critical = _is_critical(sighting, service)
+    if (critical and _could_be_blamed(sighting, service)) or _climbs(sighting, service):
         evidence = evidence.model_copy(update={"background": background(sighting, service, policy.sensitivity)})
     assessment = assess(evidence, policy.thresholds)
     decision = propose(evidence, assessment, policy.deployment_explains_within)

@@ -15,13 +15,15 @@ def background(sighting: Sighting, service: int, sensitivity: Sensitivity) -> Ba
     frame = sighting.frame_of({service, *around})
     changes = tuple(_change(sighting, each) for each in around)
     calls = tuple((names[caller], names[callee]) for caller, callee in graph)
-    norms = norms_of(names[service], frame, calls, changes, sensitivity)
+    changed = [moment(each.row) for each in sighting.deployed(service)]
+    norms = norms_of(names[service], frame, calls, changes, sensitivity, changed)
     return Background(
         source="simulator",
         state=SourceState.OK if norms.normals else SourceState.EMPTY,
         since=moment(0),
         normals=norms.normals,
         onset=norms.onset,
+        climb=norms.climb,
         suspects=norms.suspects,
         seen=tuple(names[each] for each in around),
         changes=changes,

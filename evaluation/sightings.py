@@ -150,9 +150,13 @@ class Sighting:
         )
         return AlertsReport(source="simulator", state=SourceState.OK, alerts=(alert,))
 
+    def deployed(self, service: int) -> tuple[Release, ...]:
+        """What has gone live of that service, oldest first."""
+        return tuple(each for each in self.scene.case.of(service) if each.row <= self.scene.decided)
+
     def live(self, service: int) -> Release:
         """What is live of that service."""
-        return [each for each in self.scene.case.of(service) if each.row <= self.scene.decided][-1]
+        return self.deployed(service)[-1]
 
     def _deployments(self, service: int) -> tuple[Deployment, ...]:
         live = self.live(service)
@@ -165,8 +169,7 @@ class Sighting:
                 activated_at=moment(each.row),
                 once_healthy=each.once_healthy,
             )
-            for each in reversed(self.scene.case.of(service))
-            if each.row <= self.scene.decided
+            for each in reversed(self.deployed(service))
         )
 
 

@@ -3,11 +3,12 @@
 Pure data, without arrays: it travels with the evidence to the analyst, to the gate and into the record.
 """
 
+from datetime import datetime
 from enum import StrEnum
 
 from pydantic import Field
 
-from incident.model import Fact, Moment, Ratio, is_default
+from incident.model import Duration, Fact, Moment, Ratio, is_default
 
 
 class Guilt(StrEnum):
@@ -81,6 +82,24 @@ class Suspect(Fact):
         exclude_if=is_default,
         description="its requests since the onset, as a multiple of those in the hour before; null: not known",
     )
+
+
+class Climb(Fact):
+    """What a service holds has grown steadily until now, beyond all that it ever held, as a leak does."""
+
+    what: str = Field(description="such as memory")
+    since: Moment = Field(description="the likeliest beginning; it did not climb before")
+    within: Duration = Field(description="by how much it may have begun earlier or later")
+
+    def may_begin(self, at: datetime) -> bool:
+        """Whether `at` may be its beginning."""
+        return abs(self.since - at) <= self.within
+
+    @property
+    def words(self) -> str:
+        """Since when it climbs, and how sure that is."""
+        minutes = self.within.total_seconds() / 60
+        return f"{self.what} has climbed since {self.since:%Y-%m-%d %H:%MZ}, give or take {minutes:.0f} min"
 
 
 class Cause(Fact):

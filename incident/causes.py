@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from incident.accusation import Place, Standing, is_surge, judge, place_among
 from incident.anomalies import Assessment
-from incident.cause import Cause, Change, ChangeKind, Guilt
+from incident.cause import Cause, Change, ChangeKind, ChangeVerdict, Guilt
 from incident.evidence import Evidence
 
 _NEWEST = 10
@@ -30,7 +30,19 @@ def cause_of(evidence: Evidence, assessment: Assessment, within: timedelta) -> C
         for number, each in enumerate(verdicts)
         if number < _NEWEST or each.guilt is Guilt.GUILTY or (live and each.change.id == live.id)
     ]
-    return Cause(onset=evidence.onset, suspects=suspects, changes=tuple(told))
+    return Cause(onset=evidence.onset, suspects=suspects, changes=tuple(_with_climb(each, evidence) for each in told))
+
+
+def _with_climb(verdict: ChangeVerdict, evidence: Evidence) -> ChangeVerdict:
+    """The verdict, with what the service itself has held more and more of among its reasons."""
+    climb, change = evidence.climb, verdict.change
+    if climb is None or change.service != evidence.service:
+        return verdict
+    made = "when it went live" if change.kind is ChangeKind.DEPLOYMENT else "when it was made"
+    told = climb.words
+    if change.at == evidence.onset:
+        told = f"{climb.what} has climbed since {change.at:%Y-%m-%d %H:%MZ}, {made}, and did not before"
+    return verdict.model_copy(update={"reasons": (told, *verdict.reasons)})
 
 
 def _changes(evidence: Evidence) -> tuple[Change, ...]:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from incident.burn_rate import BEYOND, Burn, Counted, Objective, Urgency, burning, burns_of, urgency
-from incident.cause import Change, Suspect
+from incident.cause import Change, Climb, Suspect
 from incident.log_templates import LogTemplate
 from incident.model import Fact, Moment, canonical, is_default
 
@@ -275,6 +275,11 @@ class Background(SourceReport):
     onset: Moment | None = Field(
         default=None, description="since when a metric of the service is not normal; null: none is, or it is not known"
     )
+    climb: Climb | None = Field(
+        default=None,
+        exclude_if=is_default,
+        description="since 1.3: what climbs and explains the trouble, whose onset is then its beginning; null: nothing",
+    )
     suspects: tuple[Suspect, ...] = Field(
         default=(), description="the service and those around it, the most suspected first; empty: nothing moved"
     )
@@ -350,6 +355,11 @@ class Evidence(Fact):
     def normals(self) -> tuple[Normal, ...]:
         """What is known to be normal."""
         return self.background.normals if self.background else ()
+
+    @property
+    def climb(self) -> Climb | None:
+        """What climbs and explains the trouble; `None`: nothing is known to."""
+        return self.background.climb if self.background else None
 
     @property
     def changes(self) -> tuple[Change, ...]:

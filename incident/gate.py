@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from incident.anomalies import Assessment
-from incident.cause import Cause
+from incident.cause import Cause, Climb
 from incident.causes import cause_of
 from incident.decision import Action, Decision, raise_to
 from incident.evidence import Evidence
@@ -60,12 +60,13 @@ def judge(
 ) -> Verdict:
     """The verdict on `decision`.
 
-    P2 and P3 are watched, P1 is paged. P0 is rolled back where every rule passes, asked where only rules that a person
-    may overrule do not pass and somebody may approve, and paged otherwise.
+    P2 and P3 are watched, but a P2 behind which something climbs is paged: it gets worse by itself. P1 is paged. P0 is
+    rolled back where every rule passes, asked where only rules that a person may overrule do not pass and somebody may
+    approve, and paged otherwise.
     """
     severity = raise_to(decision, assessment.severity).severity
     cause = cause_of(evidence, assessment, policy.deployment_explains_within)
-    findings: tuple[Finding, ...] = (_severity(severity, decision, assessment),)
+    findings: tuple[Finding, ...] = (_severity(severity, decision, assessment, evidence.climb),)
     if severity is not Severity.P0:
         return Verdict(course=findings[0].otherwise, severity=severity, findings=findings, cause=cause)
     findings += _spoken(Matter(decision, evidence, assessment, ledger, policy, cause))
@@ -88,9 +89,11 @@ def judge(
     )
 
 
-def _severity(severity: Severity, decision: Decision, assessment: Assessment) -> Finding:
+def _severity(severity: Severity, decision: Decision, assessment: Assessment, climb: Climb | None) -> Finding:
     saw = f"analyst says {decision.severity}, the numbers say {assessment.severity}"
     otherwise = Course.WATCH if severity in {Severity.P2, Severity.P3} else Course.PAGE
+    if climb and severity is Severity.P2:
+        saw, otherwise = f"{saw}; {climb.words}, and gets worse by itself", Course.PAGE
     return Finding(rule="severity", passed=severity is Severity.P0, saw=saw, otherwise=otherwise)
 
 

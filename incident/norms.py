@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from incident.baselines import Baseline, learn_baseline
-from incident.cause import Change, Suspect
+from incident.cause import Change, Climb, Suspect
 from incident.detection import Detector, State
 from incident.evidence import Metric, Normal
 from incident.history import History
+from incident.leaks import find_rise
 from incident.sensitivity import Sensitivity
 from incident.series import Column, Frame, Quantity
 from incident.suspects import Scene, find_cause
@@ -18,6 +19,10 @@ from incident.suspects import Scene, find_cause
 RECENT = 3 * 3600.0
 """Seconds up to now that may hold the trouble itself: they teach nothing of what is normal."""
 _MINUTE = 60.0
+_AHEAD = timedelta(minutes=15)
+"""How long before the trouble a climb must have begun to be its cause: what begins with it may be one of its signs."""
+_HELD = {"memory_ratio": "memory", "connections": "connections"}
+"""What a service holds, and gives back only where it does not leak."""
 _COLUMNS = {
     Metric.ERROR_RATE: ("error_ratio", Quantity.ERRORS),
     Metric.P50_LATENCY: ("p50_latency_ms", Quantity.LATENCY),
@@ -40,6 +45,8 @@ class Norms:
     onset: datetime | None
     """Since when the service is not as usual; `None`: it is, or that is not known."""
     suspects: tuple[Suspect, ...]
+    climb: Climb | None = None
+    """What climbs and explains the trouble; its onset is then the beginning of the climb."""
 
 
 def frame_of(histories: Mapping[str, History]) -> Frame:
@@ -73,7 +80,12 @@ def with_now(frame: Frame, service: str, at: float, readings: Mapping[Metric, fl
 
 
 def norms_of(
-    service: str, frame: Frame, graph: Sequence[tuple[str, str]], changes: Sequence[Change], sensitivity: Sensitivity
+    service: str,
+    frame: Frame,
+    graph: Sequence[tuple[str, str]],
+    changes: Sequence[Change],
+    sensitivity: Sensitivity,
+    changed: Sequence[datetime] = (),
 ) -> Norms:
     """What is normal of `service`, and what is behind it where it is not.
 
@@ -83,6 +95,7 @@ def norms_of(
         graph: (caller, callee).
         changes: what is known to have been changed.
         sensitivity: how readily something is extreme.
+        changed: when the service itself was deployed or otherwise changed.
     """
     own = [column for column in frame.columns if column.service == service]
     if not len(frame) or not own:
@@ -104,7 +117,30 @@ def norms_of(
         changes=tuple(changes),
         interval=interval,
     )
-    return Norms(normals, datetime.fromtimestamp(onset, UTC), find_cause(scene).suspects)
+    begun, climb = datetime.fromtimestamp(onset, UTC), climb_of(service, frame)
+    if climb is None or climb.since > begun - _AHEAD:
+        return Norms(normals, begun, find_cause(scene).suspects)
+    return Norms(normals, _beginning(climb, changed), find_cause(scene).suspects, climb)
+
+
+def climb_of(service: str, frame: Frame) -> Climb | None:
+    """What `service` has held more and more of until the end of `frame`, the earliest; `None`: nothing."""
+    load = frame.only([Column(service, "requests", Quantity.TRAFFIC)]).values[:, 0]
+    found = []
+    for place, column in enumerate(frame.columns):
+        if column.service == service and column.metric in _HELD:
+            rise = find_rise(frame.times, frame.values[:, place], load)
+            found += [(rise.since, rise.within, _HELD[column.metric])] if rise else []
+    if not found:
+        return None
+    since, within, what = min(found)
+    return Climb(what=what, since=datetime.fromtimestamp(since, UTC), within=timedelta(seconds=round(within)))
+
+
+def _beginning(climb: Climb, changed: Sequence[datetime]) -> datetime:
+    """When that was changed which is nearest to the beginning, if it may be it; else the likeliest beginning."""
+    near = [each for each in changed if climb.may_begin(each)]
+    return min(near, key=lambda each: abs(climb.since - each), default=climb.since)
 
 
 def _normals(baseline: Baseline, healthy: Frame, now: float) -> tuple[Normal, ...]:

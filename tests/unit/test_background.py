@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -221,6 +222,46 @@ async def test_a_watched_service_is_judged_by_what_is_normal_for_it(known: bool,
     )
     watched = await ActivityEnvironment().run(watch.stretch, order)
     assert (watched.taken, watched.checks) == (1, (bad,))
+
+
+def leaking(hours: float, troubled: Mapping[Metric, tuple[float, float]] = BAD) -> History:
+    """A history whose memory has climbed for so long, from 40 % to 80 %."""
+    kept = history(1, troubled)
+    climbed = [max(0.0, 1 - (kept.times[-1] - each) / (3600 * hours)) for each in kept.times]
+    memory = tuple(0.4 + 0.4 * share + 0.005 * (place % 3) for place, share in enumerate(climbed))
+    return replace(kept, values={**kept.values, Metric.MEMORY_USAGE: memory})
+
+
+async def leaks(hours: float, live_for: timedelta) -> Evidence:
+    """What is seen of a service that leaks for so long, and whose live deployment is that old."""
+    measured = builders.metrics({"error_rate": 30.0, "p99_latency": 3000.0, "memory_usage": 80.0})
+    live = builders.bad_deployment(activated_at=NOW - live_for)
+    seen = builders.degraded_evidence(
+        metrics=measured, deployments=builders.deployments(live, builders.deployment(100))
+    )
+    return await Scene({SERVICE: leaking(hours)}).completed(seen)
+
+
+async def test_the_trouble_of_a_leak_began_when_the_deployment_that_leaks_went_live() -> None:
+    seen = await leaks(6, timedelta(hours=6, minutes=4))
+    assert seen.onset == NOW - timedelta(hours=6, minutes=4)
+    cause = cause_of(seen, assess(seen, Thresholds()), WITHIN)
+    assert guilt_of_live(cause, seen)[0] is Guilt.GUILTY
+
+
+@pytest.mark.parametrize("live_for", [timedelta(minutes=10), timedelta(hours=10)], ids=["younger", "older"])
+async def test_a_deployment_far_from_the_beginning_of_a_leak_is_innocent(live_for: timedelta) -> None:
+    seen = await leaks(6, live_for)
+    assert abs(seen.onset - (NOW - timedelta(hours=6))) < timedelta(minutes=15)
+    judged, words = guilt_of_live(cause_of(seen, assess(seen, Thresholds()), WITHIN), seen)
+    assert judged is Guilt.INNOCENT
+    assert words.startswith("deployment:101 is innocent: memory has climbed since ")
+
+
+async def test_memory_that_climbs_with_the_trouble_is_a_sign_of_it_and_not_its_cause() -> None:
+    kept = leaking(0.3, {Metric.ERROR_RATE: (18.0, 0.3), Metric.P99_LATENCY: (18.0, 3000.0)})
+    found = await Scene({SERVICE: kept}).background(now(error_rate=30.0, p99_latency=3000.0, memory_usage=80.0))
+    assert found.climb is None
 
 
 async def test_a_told_change_of_a_service_without_a_history_is_known_and_nothing_else() -> None:

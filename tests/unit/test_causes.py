@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from incident.anomalies import assess
-from incident.cause import Cause, Change, ChangeKind, Guilt, Suspect
+from incident.cause import Cause, Change, ChangeKind, Climb, Guilt, Suspect
 from incident.causes import cause_of, guilt_of_live
 from incident.evidence import Background, Evidence, Metric, SourceState
 from incident.policy import Policy
@@ -125,6 +125,34 @@ def test_of_a_long_history_the_newest_ten_are_told() -> None:
         *(deployment(100 - day, activated_at=NOW - timedelta(days=day + 1)) for day in range(30)),
     )
     assert len(found(degraded_evidence(deployments=history)).changes) == 10
+
+
+def climbing(since: timedelta, onset: timedelta) -> Evidence:
+    """Memory climbs since so long ago, and the trouble is said to have begun so long ago."""
+    climb = Climb(what="memory", since=NOW - since, within=timedelta(minutes=12))
+    return degraded_evidence(
+        background=background(suspects=suspects(SERVICE), onset=NOW - onset, climb=climb),
+        deployments=deployments(bad_deployment(activated_at=NOW - timedelta(hours=5)), deployment(100)),
+    )
+
+
+def test_what_has_climbed_since_the_live_deployment_went_live_makes_it_guilty() -> None:
+    seen = climbing(timedelta(hours=5, minutes=7), onset=timedelta(hours=5))
+    judged, words = guilt_of_live(found(seen), seen)
+    assert judged is Guilt.GUILTY
+    assert f"memory has climbed since {NOW - timedelta(hours=5):%Y-%m-%d %H:%MZ}, when it went live" in words
+
+
+def test_what_has_climbed_since_long_before_the_live_deployment_leaves_it_innocent() -> None:
+    seen = climbing(timedelta(hours=7), onset=timedelta(hours=7))
+    judged, words = guilt_of_live(found(seen), seen)
+    assert judged is Guilt.INNOCENT
+    assert f"memory has climbed since {NOW - timedelta(hours=7):%Y-%m-%d %H:%MZ}, give or take 12 min" in words
+
+
+def test_what_has_climbed_only_since_long_after_the_live_deployment_leaves_it_innocent() -> None:
+    seen = climbing(timedelta(hours=2), onset=timedelta(hours=2))
+    assert guilt(seen) is Guilt.INNOCENT
 
 
 def told(minutes_before: float, change_id: str = "pool", **changes: object) -> Change:

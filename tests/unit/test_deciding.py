@@ -57,6 +57,18 @@ def test_the_same_incident_is_decided_the_same_way_by_everybody() -> None:
         assert costs[0] == costs[1]
 
 
+def test_a_leak_is_rolled_back_though_its_deployment_had_been_live_for_hours() -> None:
+    seen, _ = noticed(FaultClass.LEAK, USUAL, 6, seed=1)
+    leaking, bad = seen.scene.case.fault.leaking, seen.scene.case.guilty
+    assert leaking is not None
+    assert bad is not None
+    assert seen.scene.decided - bad.row > 120
+    *_, (_, service, verdict) = decisions(seen)
+    assert (service, verdict.course) == (leaking, Course.ACT)
+    assert verdict.target is not None
+    assert verdict.target < bad.number
+
+
 def test_nothing_is_decided_anew_once_something_is_rolled_back() -> None:
     for number in range(6):
         decided = decisions(noticed(FaultClass.BAD_DEPLOYMENT, USUAL, number, seed=2)[0])

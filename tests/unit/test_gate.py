@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from incident.anomalies import Anomaly, Assessment, Kind, Tier, assess
+from incident.cause import Climb
 from incident.changes import ToldKind
 from incident.decision import Action, Decision
 from incident.evidence import Background, Deployment, DeploymentsReport, Evidence, SourceState
@@ -18,6 +19,7 @@ from tests.builders import (
     ONSET,
     SERVICE,
     assessment,
+    background,
     bad_deployment,
     decision,
     degraded_evidence,
@@ -626,6 +628,16 @@ def test_the_measured_severity_is_the_assessments() -> None:
         Course.ASK,
         {"live_guilty", "measured_severity", "independent_signals"},
     )
+
+
+@pytest.mark.parametrize(("error_rate", "course"), [(3.0, Course.PAGE), (0.8, Course.WATCH)], ids=["P2", "P3"])
+def test_a_p2_behind_which_memory_climbs_is_paged(error_rate: float, course: Course) -> None:
+    since = NOW - timedelta(hours=6)
+    climb = Climb(what="memory", since=since, within=timedelta(minutes=9))
+    seen = evidence(metrics=metrics({"error_rate": error_rate}), background=background(onset=since, climb=climb))
+    verdict = judged(decision(severity="P3", action="monitor", rollback_to=None), seen)
+    assert verdict.course is course
+    assert ("gets worse by itself" in " ".join(verdict.refusals)) is (course is Course.PAGE)
 
 
 # Changes that were told of.
