@@ -19,7 +19,7 @@ _JITTER = 0.1
 
 _FELT = frozenset({Quantity.ERRORS, Quantity.SUCCESS, Quantity.LATENCY})
 """What those who call a service feel of it. A processor that is busy, or memory that is not given back, hurts nobody by
-itself: it keeps an incident open only where it opened it."""
+itself: it keeps an incident open only where it opened it, or is beyond a fixed limit."""
 
 
 class State(StrEnum):
@@ -88,7 +88,7 @@ class Detector:
         self._services = np.array([column.service for column in columns], dtype=object)
         self._bounds = np.array([self.limits.get(column, np.nan) for column in columns])
         self._badness = np.array([column.quantity.badness or 1 for column in columns], dtype=np.float64)
-        self._felt = np.array([column.quantity in _FELT for column in columns], dtype=bool)
+        self._felt = np.isfinite(self._bounds) | [column.quantity in _FELT for column in columns]
         self._recent = Recent(self.sensitivity.recent.total_seconds(), self.sensitivity.rows_within)
         self._last: deque[tuple[float, Array, Array]] = deque(maxlen=max(self.sensitivity.rows_within, _LOOK_BACK))
         self._episodes: list[_Episode] = []
