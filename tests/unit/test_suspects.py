@@ -262,6 +262,29 @@ def test_one_odd_row_is_no_movement() -> None:
     assert suspects(find_cause(scene({"ads:latency_s": once}))) == []
 
 
+@pytest.mark.parametrize(
+    ("metric", "idle", "expected"),
+    [
+        ("cpu_ratio", 0.01, []),
+        ("cpu_ratio", 1.0, ["ads"]),
+        ("latency_s", 0.002, []),
+        ("latency_s", 1.0, ["ads"]),
+        ("cpu_ratio", 0.0, []),
+    ],
+    ids=["idle processor", "busy processor", "at once", "slow", "never used"],
+)
+def test_what_doubled_and_is_still_too_little_to_matter_is_no_movement(
+    metric: str, idle: float, expected: list[str]
+) -> None:
+    name = f"ads:{metric}"
+    quiet, healthy = frame(15, ONSET + 5 * MINUTE, SERVICES, seed=2), frame(60, ONSET - 86_400, SERVICES, seed=1)
+    history, recent = (with_trouble(each, {name: idle}, since=0) for each in (healthy, quiet))
+
+    cause = find_cause(scene({name: lambda now: now * 2 + 1e-4}, history=history, recent=recent))
+
+    assert suspects(cause) == expected
+
+
 def test_a_column_that_is_hardly_ever_there_says_little() -> None:
     history = frame(60, ONSET - 86_400, SERVICES, seed=1)
     values = history.values.copy()
