@@ -6,33 +6,45 @@ nothing of it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
-from evaluation.streams import Stream, read_stream, stream_folders
+from evaluation.streams import LoggedLine, Stream, read_stream, stream_folders
 from incident.baselines import Baseline, learn_baseline
 from incident.cause import Cause
 from incident.detection import Detector, Moved, Sighting, State
 from incident.errors import ConfigurationError
+from incident.log_templates import GRAVE
 from incident.model import Fact
 from incident.sensitivity import Sensitivity
 from incident.series import Frame
 from incident.severity import Severity
+from incident.signs import newness
 from incident.suspects import Scene, find_cause
 from incident.units import UnitChange, Units
+from integrations.drain import Line, group
+from integrations.log_lines import level_of
 
 _OWN_ROWS = 60
 """First rows of a stream that stand in for a history that it lacks: an hour of a row a minute."""
 _BLOCK = 4096
 """Rows handed over at once."""
+_NANOSECONDS = 1_000_000_000
+"""In a second."""
 _UNEVEN = 0.5
 """How much of an interval a row may come late before one is missing."""
 _SHOWN_TO_CAUSE = 180
 """Rows that the cause is looked for in: three hours of a row a minute."""
+_LOGS_OF = 3600.0
+"""Seconds up to a row whose log lines are read for the cause."""
+_MOST_LINES = 5_000
+"""Log lines that are read for it, the newest: their templates take a second or two."""
 _FAR = 3.0
 """So many limits away is far beyond what opens an incident."""
 
@@ -130,6 +142,7 @@ class _Play:
 
     def __init__(self, stream: Stream, history: Frame, find: Callable[[Scene], Cause]) -> None:
         self._stream, self._history, self._find = stream, history, find
+        self._logs = sorted(stream.logs, key=lambda line: line.at)
         self._incidents: list[_Incident] = []
 
     def see(self, sighting: Sighting) -> None:
@@ -169,8 +182,16 @@ class _Play:
                 graph=stream.graph,
                 changes=tuple(each for each in stream.changes if each.at.timestamp() <= now),
                 interval=stream.interval_s,
+                # A row tells of what was since the one before it.
+                new_templates=_new_templates(self._logged(now), onset - stream.interval_s, now),
             )
         )
+
+    def _logged(self, now: float) -> list[LoggedLine]:
+        """The log lines of the last hour, oldest first."""
+        since = bisect_left(self._logs, now - _LOGS_OF, key=lambda line: line.at)
+        until = bisect_right(self._logs, now, key=lambda line: line.at)
+        return self._logs[max(since, until - _MOST_LINES) : until]
 
 
 def severity_of(moved: tuple[Moved, ...], entry: str) -> Severity:
@@ -179,6 +200,23 @@ def severity_of(moved: tuple[Moved, ...], entry: str) -> Severity:
     if not felt:
         return Severity.P2
     return Severity.P0 if max(felt) >= _FAR else Severity.P1
+
+
+def _new_templates(lines: list[LoggedLine], since: float, now: float) -> Mapping[str, float]:
+    """By service, its grave log templates that are new since then, each by how sure that is; `lines`: oldest first."""
+    grave: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        if (level := level_of(line.level)) in GRAVE:
+            grave[line.service].append(Line(int(line.at * _NANOSECONDS), level, line.message))
+    read_for = now - lines[0].at if lines else 0.0
+    return {
+        service: sum(
+            newness(len(form.lines), now - since, read_for)
+            for form in group(of)
+            if form.lines[0].nanoseconds >= since * _NANOSECONDS
+        )
+        for service, of in grave.items()
+    }
 
 
 def _unjudged(baseline: Baseline, stream: Stream) -> Iterator[str]:

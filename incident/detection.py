@@ -10,12 +10,16 @@ import numpy as np
 from incident.baselines import Baseline, lasting, news
 from incident.recent import Recent
 from incident.sensitivity import Sensitivity
-from incident.series import Array, Column
+from incident.series import Array, Column, Quantity
 
 _LOOK_BACK = 12
 """Rows before the opening among which the onset is looked for."""
 _JITTER = 0.1
 """How much of an interval a row may come early."""
+
+_FELT = frozenset({Quantity.ERRORS, Quantity.SUCCESS, Quantity.LATENCY})
+"""What those who call a service feel of it. A processor that is busy, or memory that is not given back, hurts nobody by
+itself: it keeps an incident open only where it opened it, or is beyond a fixed limit."""
 
 
 class State(StrEnum):
@@ -84,9 +88,11 @@ class Detector:
         self._services = np.array([column.service for column in columns], dtype=object)
         self._bounds = np.array([self.limits.get(column, np.nan) for column in columns])
         self._badness = np.array([column.quantity.badness or 1 for column in columns], dtype=np.float64)
+        self._felt = np.isfinite(self._bounds) | [column.quantity in _FELT for column in columns]
         self._recent = Recent(self.sensitivity.recent.total_seconds(), self.sensitivity.rows_within)
         self._last: deque[tuple[float, Array, Array]] = deque(maxlen=max(self.sensitivity.rows_within, _LOOK_BACK))
         self._episodes: list[_Episode] = []
+        self._left = np.zeros(len(columns))
         self._opened = 0
 
     def look(self, times: Array, rows: Array) -> Iterator[Sighting]:
@@ -102,6 +108,7 @@ class Detector:
             if not self._episodes:
                 self._recent.add(time, deviations[place])
             seen = [self._follow(each, time, deviations[place]) for each in self._episodes]
+            self._leave(deviations[place])
             self._episodes = [each for each in self._episodes if not each.ended]
             if near[place] >= 1 and (opened := self._judge(time, deviations[place])):
                 seen.append(opened)
@@ -120,10 +127,20 @@ class Detector:
         if any(time - each.sighting.at < apart for each in self._episodes):
             return None
         reference = self._recent.reference()
+        if reference is not None:
+            reference = np.fmax(reference, self._left)
         extreme = self._extreme(reference)
         for each in self._episodes:
             extreme[each.around] = 0
         return self._open(time, extreme, deviations, reference) if (extreme >= 1).any() else None
+
+    def _leave(self, deviations: Array) -> None:
+        """Keeps what an incident that ends with this row leaves behind and nobody feels: no news until it is gone."""
+        self._left = np.fmin(self._left, deviations)
+        for each in self._episodes:
+            if each.ended:
+                unfelt = each.around & ~self._felt
+                self._left[unfelt] = np.fmax(self._left, deviations)[unfelt]
 
     def _extreme(self, reference: Array | None) -> Array:
         """Shape (m,): how extreme what lasts is, 1 opens; 0 where too few rows are known."""
@@ -168,7 +185,7 @@ class Detector:
         opened, over = episode.sighting, self._last[-1][2]
         extreme = self._extreme(episode.reference)
         lasts = (extreme[episode.moved] >= self.sensitivity.quiet_below).any()
-        if lasts or (extreme[episode.around] >= 1).any():
+        if lasts or (extreme[episode.around & self._felt] >= 1).any():
             episode.loud_at = time
         worst = self._worst(deviations, over, episode.moved, episode.reference)
         silent = worst == -np.inf

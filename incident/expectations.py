@@ -82,7 +82,7 @@ def learn(history: Frame) -> Expectation:
     slope, traffic, load = _loads(history, rest)
     unscaled = Expectation(centre, np.ones(width), season, slope, traffic, load)
     spread[known] = _spread(unscaled.distances(history.times, values)[:, known])
-    return replace(unscaled, spread=np.fmax(spread, _smallest(history.columns, centre)))
+    return replace(unscaled, spread=np.fmax(spread, smallest(history.columns, centre)))
 
 
 def quantiles(values: Array, shares: tuple[float, ...]) -> Array:
@@ -102,17 +102,8 @@ def quantiles(values: Array, shares: tuple[float, ...]) -> Array:
     return found
 
 
-def _hours(times: Array) -> np.ndarray:
-    return (times // 3600 + _EPOCH_HOUR).astype(int) % HOURS_IN_A_WEEK
-
-
-def _spread(values: Array) -> Array:
-    """The robust standard deviation of each column of (n, m): the interquartile range over a normal one's, 1.349."""
-    low, high = quantiles(values, (0.25, 0.75))
-    return np.asarray((high - low) / 1.349, dtype=np.float64)
-
-
-def _smallest(columns: tuple[Column, ...], centre: Array) -> Array:
+def smallest(columns: tuple[Column, ...], centre: Array) -> Array:
+    """The least that matters of each of m columns of those usual values, (m,), in its own unit: shape (m,)."""
     units = dict(_SMALLEST)
     floors = np.full(len(columns), _TINY)
     for place, column in enumerate(columns):
@@ -121,6 +112,16 @@ def _smallest(columns: tuple[Column, ...], centre: Array) -> Array:
         share = 0.0 if column.quantity in {Quantity.SUCCESS, Quantity.ERRORS} else _SMALLEST_SHARE
         floors[place] = np.fmax(floor, share * abs(centre[place]))
     return floors
+
+
+def _hours(times: Array) -> np.ndarray:
+    return (times // 3600 + _EPOCH_HOUR).astype(int) % HOURS_IN_A_WEEK
+
+
+def _spread(values: Array) -> Array:
+    """The robust standard deviation of each column of (n, m): the interquartile range over a normal one's, 1.349."""
+    low, high = quantiles(values, (0.25, 0.75))
+    return np.asarray((high - low) / 1.349, dtype=np.float64)
 
 
 def _season(history: Frame, centre: Array) -> Array | None:

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from incident.expectations import smallest
 from incident.series import Array, Column, Frame, Quantity
 
 _SCALED = frozenset({Quantity.LATENCY, Quantity.CPU, Quantity.MEMORY, Quantity.IO, Quantity.TRAFFIC})
 """Quantities whose changes are told as ratios: doubling is as much at any level."""
 
 SOFTENING = 0.1
-"""Of a column's median: what is added before the logarithm, so that values near zero make no ratio of their own."""
+"""Of a column's median: what is added before the logarithm, so that values near zero make no ratio of their own; the
+least that matters of such a metric, where that is more."""
 
 RATIO_FLOOR = 0.05
-"""The smallest spread of what is told as a ratio: nobody is woken for 5 %."""
+"""The smallest spread of what is told as a ratio: nobody is woken for 5 %, nor for less than matters of it."""
 
 SHARE_FLOOR = 0.02
 """The smallest spread of other columns, of their median."""
@@ -80,8 +82,11 @@ def movements(history: Frame, recent: Frame, onset: float) -> Movements:
     ratio = np.array([column.quantity in _SCALED for column in recent.columns], dtype=bool)
     level = np.nan_to_num(np.abs(quantiles(known, (0.5,))[0]))
     largest = np.nan_to_num(quantiles(np.vstack([known, recent.values]), (1.0,))[0])
-    floor = np.array([_floor(*each) for each in zip(recent.columns, level, largest, strict=True)])
-    known, before, since = (_ratios(values, ratio, level) for values in (known, earlier[-BEFORE:], since))
+    least = smallest(recent.columns, level)
+    added = np.fmax(SOFTENING * level, least)
+    ratios = np.fmax(RATIO_FLOOR, least / (level + added))
+    floor = np.array([_floor(*each) for each in zip(recent.columns, level, largest, ratios, strict=True)])
+    known, before, since = (_ratios(values, ratio, added) for values in (known, earlier[-BEFORE:], since))
     middle, up, down = _spread(known, floor)
     sure = np.isfinite(known).sum(axis=0) / (rows + FEW)
     (now,) = quantiles(since[-AFTER:], (0.5,))
@@ -109,11 +114,11 @@ def quantiles(values: Array, shares: tuple[float, ...]) -> Array:
     return np.asarray(np.where(last >= 0, lower + (places - low) * (upper - lower), np.nan))
 
 
-def _floor(column: Column, level: float, largest: float) -> float:
-    """The smallest spread of a column of that healthy median and that largest value."""
+def _floor(column: Column, level: float, largest: float, ratio: float) -> float:
+    """The smallest spread of a column of that healthy median and that largest value, of ratios that it is told as."""
     match column.quantity:
         case quantity if quantity in _SCALED:
-            return float(np.log1p(RATIO_FLOOR))
+            return float(np.log1p(ratio))
         case Quantity.SUCCESS:
             return FAILED_FLOOR * level + _TINY
         case Quantity.ERRORS if largest <= 1:
@@ -124,9 +129,9 @@ def _floor(column: Column, level: float, largest: float) -> float:
             return SHARE_FLOOR * level + _TINY
 
 
-def _ratios(values: Array, ratio: Array, level: Array) -> Array:
+def _ratios(values: Array, ratio: Array, added: Array) -> Array:
     """Logarithms in the columns that are told as ratios."""
-    softened = np.where(ratio, np.maximum(values, 0) + SOFTENING * level + _TINY, 1.0)
+    softened = np.where(ratio, np.maximum(values, 0) + added + _TINY, 1.0)
     return np.asarray(np.where(ratio, np.log(softened), values))
 
 

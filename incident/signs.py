@@ -38,7 +38,16 @@ def strength(far: float) -> float:
     return float(np.log1p((max(far, 0.0) / NOTABLE) ** 2))
 
 
-def signs(columns: Sequence[Column], moved: Movements, new_templates: Mapping[str, int]) -> Signs:
+def newness(lines: int, since: float, read_for: float) -> float:
+    """How sure it is, 0..1, that log lines are of a new form, because all of them came in the last `since` seconds.
+
+    It is 1 less the chance that all of so many lines come then, of all the `read_for` seconds that were read, though
+    such a line is as likely at any time: of few lines, or where little was read from before, nothing is sure.
+    """
+    return 1 - (since / read_for) ** lines if since < read_for else 0.0
+
+
+def signs(columns: Sequence[Column], moved: Movements, new_templates: Mapping[str, float]) -> Signs:
     """What each service shows: of several metrics of one sign the two that moved most, and new log templates."""
     found: dict[str, dict[Sign, list[float]]] = defaultdict(lambda: defaultdict(list))
     for column, far in zip(columns, moved.far, strict=True):
@@ -50,7 +59,8 @@ def signs(columns: Sequence[Column], moved: Movements, new_templates: Mapping[st
         for service, of in found.items()
     }
     for service, count in new_templates.items():
-        shown.setdefault(service, {})[Sign.LOGS] = float(np.log1p(count))
+        if count:
+            shown.setdefault(service, {})[Sign.LOGS] = float(np.log1p(count))
     return shown
 
 

@@ -42,8 +42,8 @@ class Scene:
     """Those that are known by now."""
     interval: float
     """Seconds between two rows; a row that is named by its start is complete so much later."""
-    new_templates: Mapping[str, int] = field(default_factory=dict)
-    """By service, the grave log templates that are new since the onset."""
+    new_templates: Mapping[str, float] = field(default_factory=dict)
+    """By service, the grave log templates that are new since the onset, each counted by how sure that is."""
     window: float = 7200
     """Seconds before the onset within which a change may explain it."""
 

@@ -1,6 +1,7 @@
 """When an incident opens and when it is over: row by row, and never by a single one."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,50 @@ def test_an_incident_has_not_ended_while_another_service_of_it_suffers() -> None
     frame = changed(stream({CPU: 90.0}), 43, 60, {LATENCY: 4.0})
 
     assert places(watch(frame), State.ENDED) == [61]
+
+
+OWN_CPU = replace(CPU, service=ENTRY)
+OWN = (OWN_CPU, ERRORS)
+BUSY = changed(stream({ERRORS: 0.4}), 43, 70, {CPU: 90.0})
+
+
+def of_one_service(frame: Frame) -> Frame:
+    """The processor and the errors of `frame`, as if both were of the service that users meet."""
+    return Frame(frame.times, OWN, frame.only((CPU, ERRORS)).values)
+
+
+ALONE = learn_baseline(of_one_service(healthy(480)), ENTRY, SENSITIVITY)
+
+
+def test_what_nobody_feels_and_did_not_open_an_incident_does_not_keep_it_open_nor_open_the_next() -> None:
+    seen = watch(of_one_service(BUSY), ALONE)
+
+    assert places(seen, State.OPENED) == [41]
+    assert places(seen, State.ENDED) == [51]
+
+
+def test_what_an_incident_left_behind_is_news_again_once_it_was_gone() -> None:
+    seen = watch(of_one_service(changed(BUSY, 55, 60, {CPU: 20.0})), ALONE)
+
+    assert places(seen, State.OPENED) == [41, 61]
+
+
+def test_what_got_worse_than_an_incident_left_it_is_news() -> None:
+    seen = watch(of_one_service(changed(BUSY, 60, 70, {CPU: 150.0})), ALONE)
+
+    assert places(seen, State.OPENED) == [41, 61]
+
+
+def test_what_opened_an_incident_keeps_it_open_though_nobody_feels_it() -> None:
+    frame = changed(stream({ERRORS: 0.4, CPU: 90.0}), 50, 60, {CPU: 90.0})
+
+    assert places(watch(of_one_service(frame), ALONE), State.ENDED) == [61]
+
+
+def test_a_fixed_limit_that_is_stated_keeps_an_incident_open() -> None:
+    seen = watch(of_one_service(BUSY), ALONE, limits={OWN_CPU: 80.0})
+
+    assert places(seen, State.ENDED) == [71]
 
 
 def test_trouble_that_begins_elsewhere_later_is_an_incident_of_its_own() -> None:

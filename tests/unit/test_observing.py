@@ -15,7 +15,7 @@ from evaluation.streams import Stream, read_stream
 from incident.detection import Moved
 from incident.series import Column, Frame
 from incident.severity import Severity
-from tests.recordings import write_stream
+from tests.recordings import write_rows, write_stream
 from tests.series import COLUMNS, CPU, ERRORS, LATENCY, MEDIAN_LATENCY, START, changed, frame, healthy
 
 RECORDED = Path(__file__).parents[1] / "incidents"
@@ -57,6 +57,29 @@ def test_an_incident_is_told_with_its_cause_and_its_end(tmp_path: Path) -> None:
     assert incident.services[0] == "web"
     assert incident.suspected_change == "c1"
     assert incident.severity is Severity.P0
+
+
+@pytest.mark.parametrize(
+    ("minutes", "level", "suspected"),
+    [
+        ([40, 40.5, 41], "ERROR", True),
+        ([40, 40.5, 41], "WARN", False),
+        ([12, 40, 40.5, 41], "ERROR", False),
+        ([41.5, 42, 43], "ERROR", False),
+    ],
+    ids=["new", "not grave", "said before", "said later"],
+)
+def test_grave_log_lines_of_a_form_that_is_new_speak_against_their_service(
+    tmp_path: Path, minutes: list[float], level: str, *, suspected: bool
+) -> None:
+    folder = write_stream(tmp_path, "a", FAULT, healthy(480))
+    said = [[START + minute * 60, "cart", level, f"cannot store order {minute}"] for minute in minutes]
+    first = [START + 10 * 60, "web", "INFO", "started"]
+    write_rows(folder / "logs.csv.gz", [["time", "service", "level", "message"], *said, first])
+
+    (incident,) = OBSERVER.observe(read_stream(folder)).predictions
+
+    assert ("cart" in incident.services) == suspected
 
 
 def test_a_stream_without_trouble_is_told_too(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from incident.cause import Cause, Change, ChangeKind, Guilt
 from incident.series import Array, Column, Frame, Quantity
+from incident.signs import newness
 from incident.suspects import Scene, find_cause
 
 ONSET = 1_700_000_400.0
@@ -58,7 +59,7 @@ def scene(
     services: tuple[str, ...] = SERVICES,
     history: Frame | None = None,
     recent: Frame | None = None,
-    new_templates: Mapping[str, int] | None = None,
+    new_templates: Mapping[str, float] | None = None,
 ) -> Scene:
     healthy = frame(60, ONSET - 86_400, services, seed=1)
     quiet = frame(15, ONSET + 5 * MINUTE, services, seed=2)
@@ -225,7 +226,17 @@ def test_without_a_graph_traffic_that_went_together_stands_for_it() -> None:
 
 
 def test_new_grave_log_templates_are_a_suspicion() -> None:
-    assert suspects(find_cause(scene({}, new_templates={"stock": 2}))) == ["stock"]
+    assert suspects(find_cause(scene({}, new_templates={"stock": 2, "ads": 0.0}))) == ["stock"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "since", "read_for", "expected"),
+    [(1, 60, 120, 0.5), (4, 60, 120, 0.9375), (1, 60, 6000, 0.99), (9, 60, 60, 0.0), (9, 90, 60, 0.0), (9, 0, 0, 0.0)],
+)
+def test_log_lines_are_the_surer_new_the_more_came_and_the_longer_none_had_come(
+    lines: int, since: float, read_for: float, expected: float
+) -> None:
+    assert newness(lines, since, read_for) == pytest.approx(expected)
 
 
 def test_what_stood_there_before_the_onset_is_no_movement() -> None:
@@ -249,6 +260,29 @@ def test_one_odd_row_is_no_movement() -> None:
         return np.where(np.arange(len(values)) == len(values) - 2, values * 10, values)
 
     assert suspects(find_cause(scene({"ads:latency_s": once}))) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "idle", "expected"),
+    [
+        ("cpu_ratio", 0.01, []),
+        ("cpu_ratio", 1.0, ["ads"]),
+        ("latency_s", 0.002, []),
+        ("latency_s", 1.0, ["ads"]),
+        ("cpu_ratio", 0.0, []),
+    ],
+    ids=["idle processor", "busy processor", "at once", "slow", "never used"],
+)
+def test_what_doubled_and_is_still_too_little_to_matter_is_no_movement(
+    metric: str, idle: float, expected: list[str]
+) -> None:
+    name = f"ads:{metric}"
+    quiet, healthy = frame(15, ONSET + 5 * MINUTE, SERVICES, seed=2), frame(60, ONSET - 86_400, SERVICES, seed=1)
+    history, recent = (with_trouble(each, {name: idle}, since=0) for each in (healthy, quiet))
+
+    cause = find_cause(scene({name: lambda now: now * 2 + 1e-4}, history=history, recent=recent))
+
+    assert suspects(cause) == expected
 
 
 def test_a_column_that_is_hardly_ever_there_says_little() -> None:
