@@ -9,7 +9,7 @@ from openai import AsyncOpenAI
 from incident.errors import ConfigurationError
 from integrations.files import read_redaction
 from integrations.openai import build_client, parse_instructions
-from integrations.openai.prompt import INSTRUCTIONS
+from integrations.openai.instructions import INSTRUCTIONS
 from integrations.redaction import redacting
 from integrations.variables import as_variable
 from worker.settings import Settings

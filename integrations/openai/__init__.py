@@ -7,6 +7,6 @@ By reason to change: `client` (settings, connection), `analyst` (repairs, checks
 
 from integrations.openai.analyst import OpenAIAnalyst
 from integrations.openai.client import OpenAISettings, build_client
-from integrations.openai.prompt import parse_instructions
+from integrations.openai.instructions import parse_instructions
 
 __all__ = ["OpenAIAnalyst", "OpenAISettings", "build_client", "parse_instructions"]

@@ -12,8 +12,9 @@ from incident.ports import Budget
 from integrations.openai.api import Question, Reply, Turn, ask
 from integrations.openai.client import OpenAISettings
 from integrations.openai.failures import SYSTEM
+from integrations.openai.instructions import INSTRUCTIONS
 from integrations.openai.meter import Meter
-from integrations.openai.prompt import INSTRUCTIONS, Briefing, ask_for_repair, brief, show_again
+from integrations.openai.prompt import Briefing, ask_for_repair, brief, show_again
 from integrations.openai.schema import decision_schema
 
 MAX_REPAIRS = 2

@@ -15,8 +15,9 @@ from incident.policy import parse_policy
 from integrations.openai import OpenAIAnalyst, OpenAISettings, build_client
 from integrations.openai.analyst import MAX_REPAIRS
 from integrations.openai.api import Question, Turn
+from integrations.openai.instructions import INSTRUCTIONS
 from integrations.openai.meter import most_tokens
-from integrations.openai.prompt import INSTRUCTIONS, MAX_ANSWER, MAX_SOURCE
+from integrations.openai.prompt import MAX_ANSWER, MAX_SOURCE
 from integrations.openai.schema import MAX_CHOICE_LENGTH, MAX_CHOICES, decision_schema
 from tests import builders
 from tests.fakes import InMemoryStore

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from incident.evidence import SourceState
+from integrations.openai.instructions import INSTRUCTIONS
 from integrations.openai.prompt import (
-    INSTRUCTIONS,
     MAX_ANSWER,
     MAX_ERRORS,
     MAX_SOURCE,

@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from incident.decision import Decision
-from integrations.openai.prompt import INSTRUCTIONS
+from integrations.openai.instructions import INSTRUCTIONS
 from integrations.openai.schema import MAX_CHOICE_LENGTH, MAX_CHOICES, decision_schema
 from tests import builders
 

@@ -16,7 +16,7 @@ from evaluation.records import Unreadable, in_files
 from incident.errors import ConfigurationError
 from incident.snapshot import Outcome, Snapshot, close
 from integrations.openai import parse_instructions
-from integrations.openai.prompt import INSTRUCTIONS, MAX_INSTRUCTIONS
+from integrations.openai.instructions import INSTRUCTIONS, MAX_INSTRUCTIONS
 from integrations.store import SqlStore, StoreSettings
 from tests import builders
 
