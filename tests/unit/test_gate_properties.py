@@ -63,7 +63,7 @@ def judged(case: Case) -> Verdict:
 
 NOTHING_CAME_OF_IT = {"startup_failure", "never_started", "refused"}
 SIGNS = {
-    "errors": {"ERROR_RATE"},
+    "errors": {"ERROR_RATE", "BURN_RATE"},
     "latency": {"P95_LATENCY", "P99_LATENCY"},
     "cpu": {"CPU"},
     "memory": {"MEMORY"},
