@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from activities.asking import answer_of
 from incident.cause import Change, ChangeKind
 from incident.errors import IntegrationError
 from incident.evidence import Background, Evidence, Normal, SourceState
@@ -134,13 +135,7 @@ class MetricHistorian:
         source = self._surroundings.history(environment, service)
         if source is None:
             return "what measures it keeps none"
-        try:
-            async with asyncio.timeout(limit.total_seconds()):
-                return await source.read_history()
-        except TimeoutError:
-            return f"no answer within {limit.total_seconds():g} s"
-        except IntegrationError as error:
-            return error.problem
+        return await answer_of(source.read_history(), limit)
 
     async def _change(self, environment: str, service: str, limit: timedelta) -> Change | None:
         try:

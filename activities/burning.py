@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from activities.asking import answer_of
 from incident.burn_rate import BEYOND, PAGED_BY, Counted, Objective
-from incident.errors import IntegrationError
 from incident.evidence import BurnReport, Evidence, SourceState
 from incident.ports import Counters
 
@@ -74,13 +74,7 @@ class ErrorBudgets:
         counter = self._counters.counter(asked.environment, asked.service)
         if counter is None:
             return _UNCOUNTED
-        try:
-            async with asyncio.timeout(asked.limit.total_seconds()):
-                return await counter.count_requests(windows)
-        except TimeoutError:
-            return f"no answer within {asked.limit.total_seconds():g} s"
-        except IntegrationError as error:
-            return error.problem
+        return await answer_of(counter.count_requests(windows), asked.limit)
 
 
 def _report(objective: Objective, *found: tuple[Counted, ...] | str) -> BurnReport:
