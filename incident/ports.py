@@ -286,8 +286,13 @@ class ChangeBook(Protocol):
         """What is kept of the change of that id: `change`, unless one was kept before. Those of long ago go with it."""
         ...
 
-    async def told(self, environment: str, services: Collection[str], since: datetime) -> tuple[ToldChange, ...]:
-        """The changes to those services that were made at `since` or later, newest first, at most 50 of each."""
+    async def told(
+        self, environment: str, services: Collection[str], since: datetime, until: datetime | None = None
+    ) -> tuple[ToldChange, ...]:
+        """The changes to those services that were made from `since` to `until`, newest first, at most 50 of each.
+
+        Both moments count in; `until` is `None`: however late.
+        """
         ...
 
 

@@ -538,14 +538,21 @@ class InMemoryStore:
         self.changes = {key: each for key, each in self.changes.items() if each.at >= change.told_at - CHANGES_KEPT}
         return self.changes.setdefault((change.environment, change.service, change.id), change)
 
-    async def told(self, environment: str, services: Collection[str], since: datetime) -> tuple[ToldChange, ...]:
-        """The changes to those services that were made at `since` or later, newest first, at most 50 of each."""
+    async def told(
+        self, environment: str, services: Collection[str], since: datetime, until: datetime | None = None
+    ) -> tuple[ToldChange, ...]:
+        """The changes to those services that were made from `since` to `until`, newest first, at most 50 of each."""
         self._may("told")
         found = [
             each
             for service in services
             for each in sorted(
-                (each for each in self.changes.values() if (each.environment, each.service) == (environment, service)),
+                (
+                    each
+                    for each in self.changes.values()
+                    if (each.environment, each.service) == (environment, service)
+                    and (until is None or each.at <= until)
+                ),
                 key=lambda each: (each.at, each.id),
             )[-NEWEST:]
             if each.at >= since

@@ -35,9 +35,9 @@ def tell(connection: Connection, change: ToldChange) -> ToldChange:
 
 
 def told(
-    connection: Connection, environment: str, services: Collection[str], since: datetime
+    connection: Connection, environment: str, services: Collection[str], since: datetime, until: datetime | None
 ) -> tuple[ToldChange, ...]:
-    """The changes to those services that were made at `since` or later, newest first, at most 50 of each.
+    """The changes to those services that were made from `since` to `until`, newest first, at most 50 of each.
 
     Raises:
         PermanentError: one of them cannot be read.
@@ -45,6 +45,8 @@ def told(
     newest_first = (changes.c.at.desc(), changes.c.id.desc())
     place = func.row_number().over(partition_by=changes.c.service, order_by=newest_first).label("place")
     wanted = (changes.c.environment == environment) & changes.c.service.in_(services) & (changes.c.at >= since)
+    if until:
+        wanted &= changes.c.at <= until
     placed = select(changes, place).where(wanted).subquery()
     columns = [placed.c[column.name] for column in changes.c]
     found = select(*columns).where(placed.c.place <= NEWEST).order_by(placed.c.at.desc(), placed.c.id.desc())

@@ -128,13 +128,15 @@ class SqlStore:
         """
         return await self._do(changes.tell, change)
 
-    async def told(self, environment: str, services: Collection[str], since: datetime) -> tuple[ToldChange, ...]:
-        """The changes to those services that were made at `since` or later, newest first, at most 50 of each.
+    async def told(
+        self, environment: str, services: Collection[str], since: datetime, until: datetime | None = None
+    ) -> tuple[ToldChange, ...]:
+        """The changes to those services that were made from `since` to `until`, newest first, at most 50 of each.
 
         Raises:
             PermanentError: one of them cannot be read.
         """
-        return await self._do(changes.told, environment, services, since)
+        return await self._do(changes.told, environment, services, since, until)
 
     async def reserve(self, call: ModelCall, limits: BudgetLimits) -> tuple[str, ...]:
         """Counts `call` in at its most, unless that is beyond `limits`: then why, in words, and nothing is counted."""

@@ -464,6 +464,17 @@ async def test_a_told_change_comes_back_as_it_was_newest_first_and_from_then_on(
     assert await store.told(builders.ENVIRONMENT, (builders.SERVICE,), since) == (ages["a"], ages["b"])
 
 
+async def test_changes_up_to_a_moment_are_those_until_then_however_many_came_later(store: Store) -> None:
+    until = builders.NOW - timedelta(hours=1)
+    for number in range(NEWEST + 5):
+        at = builders.NOW - timedelta(seconds=number)
+        await store.tell(builders.told_change(f"later-{number}", at=at))
+    for name, at in (("at", until), ("before", until - timedelta(hours=1)), ("after", until + timedelta(seconds=1))):
+        await store.tell(builders.told_change(name, at=at))
+    found = await store.told(builders.ENVIRONMENT, (builders.SERVICE,), until - timedelta(hours=1), until)
+    assert [each.id for each in found] == ["at", "before"]
+
+
 async def test_a_change_that_is_told_again_stays_as_it_was_told_first(store: Store) -> None:
     first = builders.told_change()
     await store.tell(first)
