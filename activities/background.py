@@ -4,17 +4,20 @@ No workflow imports this module: it works on arrays.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from activities.asking import answer_of
+from activities.changes import STORE, Tidings, with_around
 from incident.cause import Change, ChangeKind
-from incident.errors import IntegrationError
+from incident.causes import Span, explaining, with_changes
+from incident.changes import NEWEST
 from incident.evidence import Background, Evidence, Normal, SourceState
 from incident.history import History
 from incident.norms import RECENT, frame_of, norms_of, with_now
-from incident.ports import ChangeBook, HistoryQuestion, Services, Surroundings
+from incident.ports import HistoryQuestion, Services, Surroundings
 from incident.sensitivity import Sensitivity
 
 _FRESH = timedelta(hours=1)
@@ -22,10 +25,7 @@ _FRESH = timedelta(hours=1)
 _UNKNOWN = timedelta(minutes=5)
 """How long that nothing is known is."""
 _MOST = 100
-"""Changes that an incident's evidence holds: it travels with every question to an activity."""
-_STORE = "store"
-_STORE_WITHIN = timedelta(seconds=3)
-"""How long the store may take: it is asked for a few rows, and one that is away must not keep a page back for long."""
+"""Told changes that an incident's evidence holds: it travels with every question to an activity."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,18 @@ class _Read:
     problem: str
     """Why the service's own history is not known; empty: it is, or there is none."""
     graph: tuple[tuple[str, str], ...]
-    changes: tuple[Change, ...]
-    lacks: tuple[str, ...]
-    """What of the changes is not known, and why."""
+    live: tuple[Change, ...]
+    """What is live around it."""
+    replaced: tuple[Change, ...]
+    """What was live there before."""
+    told: tuple[Change, ...]
+    lacks: str
+    """Why what was told of is not known; empty: it is."""
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What is known to have been changed of late."""
+        return self.live + self.told
 
 
 class MetricHistorian:
@@ -49,7 +58,7 @@ class MetricHistorian:
         services: for what was deployed around a service.
         surroundings: for the histories, and for what is around it.
         clock: the time, aware.
-        changes: for what people and programs told of; without it nobody tells of anything.
+        tidings: for what people and programs told of; without, nobody tells of anything.
     """
 
     def __init__(
@@ -57,9 +66,9 @@ class MetricHistorian:
         services: Services,
         surroundings: Surroundings,
         clock: Callable[[], datetime],
-        changes: ChangeBook | None = None,
+        tidings: Tidings | None = None,
     ) -> None:
-        self._services, self._surroundings, self._clock, self._changes = services, surroundings, clock, changes
+        self._services, self._surroundings, self._clock, self._tidings = services, surroundings, clock, tidings
         self._known: dict[tuple[str, str, Sensitivity], tuple[datetime, tuple[Normal, ...]]] = {}
 
     async def completed(self, looking: Awaitable[Evidence], asked: HistoryQuestion) -> Evidence:
@@ -73,45 +82,44 @@ class MetricHistorian:
         """
         evidence, read = await asyncio.gather(looking, self._read(asked))
         background = await asyncio.to_thread(_background, read, evidence, asked.sensitivity)
-        return evidence.model_copy(update={"background": background}) if background else evidence
+        seen = evidence.model_copy(update={"background": background}) if background else evidence
+        return await self._explained(seen, read, asked)
 
     async def _read(self, asked: HistoryQuestion) -> _Read:
         environment, service, limit = asked.environment, asked.service, asked.limit
         measured = self._surroundings.history(environment, service) is not None
         graph = self._surroundings.calls(environment, service)
-        around = sorted({name for call in graph for name in call} - {service})
-        names = (service, *around)
-        found, deployed, (told, lacks) = await asyncio.gather(
+        names = with_around(service, graph)
+        found, deployed, told = await asyncio.gather(
             asyncio.gather(*(self._history(environment, name, limit) for name in names if measured)),
-            asyncio.gather(*(self._change(environment, name, limit) for name in around if measured)),
-            self._told(asked, names),
+            asyncio.gather(*(self._deployed(environment, name, limit) for name in names[1:] if measured)),
+            self._tidings.told(environment, service, self._lately(asked), limit) if self._tidings else _nothing(),
         )
         return _Read(
             histories={name: each for name, each in zip(names, found, strict=False) if isinstance(each, History)},
             problem=found[0] if found and isinstance(found[0], str) else "",
             graph=graph,
-            changes=(*(each for each in deployed if each), *told),
-            lacks=lacks,
+            live=tuple(live for live, _ in deployed if live),
+            replaced=tuple(each for _, others in deployed for each in others),
+            told=() if isinstance(told, str) else told,
+            lacks=told if isinstance(told, str) else "",
         )
 
-    async def _told(
-        self, asked: HistoryQuestion, services: Sequence[str]
-    ) -> tuple[tuple[Change, ...], tuple[str, ...]]:
-        """The changes of late that somebody told of, the service's own first, and what of them is not known."""
-        if self._changes is None:
-            return (), ()
-        limit = min(asked.limit, _STORE_WITHIN).total_seconds()
-        since = self._clock() - asked.explains_within - timedelta(seconds=RECENT)
-        try:
-            async with asyncio.timeout(limit):
-                told = await self._changes.told(asked.environment, services, since)
-        except TimeoutError:
-            return (), (f"told changes are not known: no answer within {limit:g} s",)
-        except IntegrationError as error:
-            return (), (f"told changes are not known: {error}",)
-        own_first = sorted(told, key=lambda each: each.service != asked.service)
-        more = (f"{len(told) - _MOST} more changes were told of",) if len(told) > _MOST else ()
-        return tuple(each.seen_from(asked.service) for each in own_first[:_MOST]), more
+    def _lately(self, asked: HistoryQuestion) -> Span:
+        """When a change was made that may explain an onset of the last hours."""
+        return Span(self._clock() - asked.explains_within - timedelta(seconds=RECENT), None)
+
+    async def _explained(self, seen: Evidence, read: _Read, asked: HistoryQuestion) -> Evidence:
+        """The evidence with every change that may explain its onset, however long ago that was."""
+        span = explaining(seen, asked.explains_within)
+        full = any(count >= NEWEST for count in Counter(each.service for each in read.told).values())
+        earlier: tuple[Change, ...] | str = ()
+        if self._tidings and not read.lacks and (full or span.since < self._lately(asked).since):
+            earlier = await self._tidings.explaining(seen, asked.explains_within, asked.limit)
+        around = tuple(each for each in read.replaced if span.holds(each.at))
+        if isinstance(earlier, str):
+            return _arranged(with_changes(seen, around), span, f"since {span.since:%Y-%m-%d %H:%MZ}: {earlier}")
+        return _arranged(with_changes(seen, around + earlier), span)
 
     async def normals(self, asked: HistoryQuestion) -> tuple[Normal, ...]:
         """What is normal of the service, as it was known within the last hour; none: that is not known.
@@ -137,25 +145,58 @@ class MetricHistorian:
             return "what measures it keeps none"
         return await answer_of(source.read_history(), limit)
 
-    async def _change(self, environment: str, service: str, limit: timedelta) -> Change | None:
-        try:
-            async with asyncio.timeout(limit.total_seconds()):
-                live = (await self._services.connect(environment, service).deployments.read_deployments()).live
-        except (TimeoutError, IntegrationError):
-            return None  # a change that is not known accuses nobody
-        if live is None or live.activated_at is None:
-            return None
-        return Change(id=f"{service}/{live.id}", service=service, kind=ChangeKind.DEPLOYMENT, at=live.activated_at)
+    async def _deployed(
+        self, environment: str, service: str, limit: timedelta
+    ) -> tuple[Change | None, tuple[Change, ...]]:
+        """What is live, and what was live before it."""
+        report = await answer_of(self._services.connect(environment, service).deployments.read_deployments(), limit)
+        live = None if isinstance(report, str) else report.live
+        if isinstance(report, str) or live is None or live.activated_at is None:
+            return None, ()  # a change that is not known accuses nobody
+        known = {
+            each: Change(id=f"{service}/{each.id}", service=service, kind=ChangeKind.DEPLOYMENT, at=each.activated_at)
+            for each in report.deployments
+            if each.activated_at and each.activated_at <= live.activated_at
+        }
+        return known.pop(live), tuple(known.values())
+
+
+async def _nothing() -> tuple[Change, ...] | str:
+    """What was told of where nobody tells of anything."""
+    return ()
+
+
+def _arranged(evidence: Evidence, span: Span, lacks: str = "") -> Evidence:
+    """The evidence with as many of its told changes as it holds: the likeliest first, and its own first of these.
+
+    Args:
+        evidence: what is known.
+        span: when a change was made that may explain the onset.
+        lacks: what else of the changes is not known, and why.
+    """
+    background = evidence.background or Background(source=STORE, state=SourceState.EMPTY)
+    around = tuple(each for each in background.changes if each.kind is ChangeKind.DEPLOYMENT)
+    told = sorted(set(background.changes) - set(around), key=lambda each: (each.at, each.id), reverse=True)
+    told.sort(key=lambda each: (not span.holds(each.at), each.service != evidence.service))
+    more = f"{len(told) - _MOST} more changes were told of" if len(told) > _MOST else ""
+    arranged = background.model_copy(
+        update={
+            "changes": (*around, *told[:_MOST]),
+            "problem": "; ".join(each for each in (background.problem, more, lacks) if each),
+        }
+    )
+    nothing = evidence.background is None and not lacks
+    return evidence if nothing else evidence.model_copy(update={"background": arranged})
 
 
 def _background(read: _Read, evidence: Evidence, sensitivity: Sensitivity) -> Background | None:
     if read.problem:
-        problem = "; ".join((read.problem, *read.lacks))
+        problem = "; ".join(each for each in (read.problem, read.lacks) if each)
         return Background(source="history", state=SourceState.FAILED, problem=problem, changes=read.changes)
     if evidence.service not in read.histories:
         if not read.changes and not read.lacks:
             return None
-        return Background(source=_STORE, state=SourceState.EMPTY, problem="; ".join(read.lacks), changes=read.changes)
+        return Background(source=STORE, state=SourceState.EMPTY, problem=read.lacks, changes=read.changes)
     service, own = evidence.service, read.histories[evidence.service]
     readings = {each.metric: each.value for each in evidence.metrics.readings}
     frame = with_now(frame_of(read.histories), service, evidence.collected_at.timestamp(), readings)
@@ -163,13 +204,13 @@ def _background(read: _Read, evidence: Evidence, sensitivity: Sensitivity) -> Ba
     changed += [each.at for each in read.changes if each.service == service]
     norms = norms_of(service, frame, read.graph, read.changes, sensitivity, changed)
     around = {name for call in read.graph for name in call} - {service}
-    short = () if norms.normals else ("too short to tell what is normal",)
+    short = "" if norms.normals else "too short to tell what is normal"
     unseen = sorted(around - set(read.histories))
-    unknown = (f"no history of {', '.join(unseen)}",) if unseen else ()
+    unknown = f"no history of {', '.join(unseen)}" if unseen else ""
     return Background(
         source=own.source,
         state=SourceState.OK if norms.normals else SourceState.EMPTY,
-        problem="; ".join((*own.problems, *short, *unknown, *read.lacks)),
+        problem="; ".join(each for each in (*own.problems, short, unknown, read.lacks) if each),
         since=datetime.fromtimestamp(own.times[0], UTC),
         normals=norms.normals,
         onset=norms.onset,

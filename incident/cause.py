@@ -3,6 +3,7 @@
 Pure data, without arrays: it travels with the evidence to the analyst, to the gate and into the record.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -94,6 +95,11 @@ class Climb(Fact):
     def may_begin(self, at: datetime) -> bool:
         """Whether `at` may be its beginning."""
         return abs(self.since - at) <= self.within
+
+    def beginning(self, changed: Iterable[datetime]) -> datetime:
+        """When that was changed which is nearest to the beginning, if it may be it; else the likeliest beginning."""
+        near = [each for each in changed if self.may_begin(each)]
+        return min(near, key=lambda each: abs(self.since - each), default=self.since)
 
     @property
     def words(self) -> str:

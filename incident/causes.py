@@ -3,15 +3,68 @@
 The analyst is shown it, and the gate rests on it: what a model names is rolled back only if code finds it guilty too.
 """
 
-from datetime import timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from incident.accusation import Place, Standing, is_surge, judge, place_among
 from incident.anomalies import Assessment
 from incident.cause import Cause, Change, ChangeKind, ChangeVerdict, Guilt
-from incident.evidence import Evidence
+from incident.evidence import Background, Evidence, SourceState
 
 _NEWEST = 10
 """Changes that are told of, beside the live deployment: those before them are long innocent."""
+_STORE = "store"
+"""What a background is made of where nobody has a history."""
+_NEWS = 3
+"""Changes that were not known of before, of which people are told where none of them is guilty."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """From when to when something was done."""
+
+    since: datetime
+    until: datetime | None
+    """`None`: however late."""
+
+    def holds(self, at: datetime) -> bool:
+        """Whether `at` lies in it."""
+        return self.since <= at and (self.until is None or at <= self.until)
+
+
+def explaining(evidence: Evidence, within: timedelta) -> Span:
+    """When a change must have been made to explain what `evidence` shows.
+
+    Args:
+        evidence: what was seen.
+        within: how long before the onset a change may lie and still explain it.
+    """
+    onset, climb = evidence.onset, evidence.climb
+    first, last = (climb.since - climb.within, climb.since + climb.within) if climb else (onset, onset)
+    return Span(min(first, onset) - within, max(last, onset))
+
+
+def with_changes(evidence: Evidence, changes: Iterable[Change]) -> Evidence:
+    """What is known once these changes are known as well; a climb may have begun with one of them."""
+    known = {each.id for each in evidence.changes}
+    fresh = tuple(each for each in changes if each.id not in known)
+    if not fresh:
+        return evidence
+    background = evidence.background or Background(source=_STORE, state=SourceState.EMPTY)
+    background = background.model_copy(update={"changes": background.changes + fresh})
+    if climb := background.climb:
+        moments = [each.activated_at for each in evidence.deployments.deployments if each.activated_at]
+        moments += [each.at for each in background.changes if each.service == evidence.service]
+        background = background.model_copy(update={"onset": climb.beginning(moments)})
+    return evidence.model_copy(update={"background": background})
+
+
+def news(before: Evidence, now: Evidence, cause: Cause | None) -> tuple[str, ...]:
+    """In words what `now` knows to have been changed and `before` does not: the guilty change, where it is one."""
+    fresh = [each for each in now.changes if each not in before.changes]
+    guilty = [each for each in fresh if cause and each == cause.guilty]
+    return tuple(f"{each.id}, {each.words}, was not known of when it was decided" for each in guilty or fresh[:_NEWS])
 
 
 def cause_of(evidence: Evidence, assessment: Assessment, within: timedelta) -> Cause:

@@ -120,7 +120,7 @@ def norms_of(
     begun, climb = datetime.fromtimestamp(onset, UTC), climb_of(service, frame)
     if climb is None or climb.since > begun - _AHEAD:
         return Norms(normals, begun, find_cause(scene).suspects)
-    return Norms(normals, _beginning(climb, changed), find_cause(scene).suspects, climb)
+    return Norms(normals, climb.beginning(changed), find_cause(scene).suspects, climb)
 
 
 def climb_of(service: str, frame: Frame) -> Climb | None:
@@ -135,12 +135,6 @@ def climb_of(service: str, frame: Frame) -> Climb | None:
         return None
     since, within, what = min(found)
     return Climb(what=what, since=datetime.fromtimestamp(since, UTC), within=timedelta(seconds=round(within)))
-
-
-def _beginning(climb: Climb, changed: Sequence[datetime]) -> datetime:
-    """When that was changed which is nearest to the beginning, if it may be it; else the likeliest beginning."""
-    near = [each for each in changed if climb.may_begin(each)]
-    return min(near, key=lambda each: abs(climb.since - each), default=climb.since)
 
 
 def _normals(baseline: Baseline, healthy: Frame, now: float) -> tuple[Normal, ...]:

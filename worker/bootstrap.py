@@ -16,6 +16,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.analyze import Analyze
 from activities.background import MetricHistorian
 from activities.burning import ErrorBudgets
+from activities.changes import Tidings
 from activities.detect import Detect
 from activities.interceptor import ActivityGuard
 from activities.memory import Memory
@@ -83,7 +84,11 @@ class Ports:
         """What tells how a service was before, and what was changed, if anything does."""
         if self.surroundings is None:
             return None
-        return MetricHistorian(self.services, self.surroundings, self.clock, self.changes)
+        return MetricHistorian(self.services, self.surroundings, self.clock, self.tidings())
+
+    def tidings(self) -> Tidings | None:
+        """What tells which changes were told of, if anything does."""
+        return Tidings(self.changes, self.surroundings) if self.changes and self.surroundings else None
 
     def budgets(self) -> ErrorBudgets | None:
         """What tells how fast a service burns what its objective allows, if anything does."""

@@ -9,6 +9,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.background import MetricHistorian
+from activities.changes import Tidings
 from activities.observation import Observer
 from activities.watch import Watch, WatchInput
 from incident.anomalies import Kind, Thresholds, assess
@@ -41,14 +42,21 @@ def deployed() -> FakeService:
 class Scene:
     """A service, what is around it, and the historian who reads of them and of the changes in `store`."""
 
-    def __init__(self, answers: Mapping[str, History | Exception | None], *calls: tuple[str, str]) -> None:
+    def __init__(
+        self,
+        answers: Mapping[str, History | Exception | None],
+        *calls: tuple[str, str],
+        store: InMemoryStore | None = None,
+    ) -> None:
         self.kept = {name: KeptHistory(each) if each is not None else None for name, each in answers.items()}
         self.now = NOW
-        self.store = InMemoryStore()
+        self.store = store or InMemoryStore()
+        self.around = {name: deployed() for name in answers}
         services = FakeServices(deployed())
-        for name in answers:
-            services.add(deployed(), ENVIRONMENT, name)
-        self.historian = MetricHistorian(services, FakeSurroundings(self.kept, *calls), lambda: self.now, self.store)
+        for name, service in self.around.items():
+            services.add(service, ENVIRONMENT, name)
+        around = FakeSurroundings(self.kept, *calls)
+        self.historian = MetricHistorian(services, around, lambda: self.now, Tidings(self.store, around))
 
     async def completed(self, seen: Evidence) -> Evidence:
         async def looking() -> Evidence:
@@ -232,14 +240,14 @@ def leaking(hours: float, troubled: Mapping[Metric, tuple[float, float]] = BAD) 
     return replace(kept, values={**kept.values, Metric.MEMORY_USAGE: memory})
 
 
-async def leaks(hours: float, live_for: timedelta) -> Evidence:
+async def leaks(hours: float, live_for: timedelta, store: InMemoryStore | None = None) -> Evidence:
     """What is seen of a service that leaks for so long, and whose live deployment is that old."""
     measured = builders.metrics({"error_rate": 30.0, "p99_latency": 3000.0, "memory_usage": 80.0})
     live = builders.bad_deployment(activated_at=NOW - live_for)
     seen = builders.degraded_evidence(
         metrics=measured, deployments=builders.deployments(live, builders.deployment(100))
     )
-    return await Scene({SERVICE: leaking(hours)}).completed(seen)
+    return await Scene({SERVICE: leaking(hours)}, store=store).completed(seen)
 
 
 async def test_the_trouble_of_a_leak_began_when_the_deployment_that_leaks_went_live() -> None:
@@ -306,42 +314,112 @@ async def test_a_store_that_fails_is_named_and_the_look_goes_on(kept: History | 
 
 async def test_a_store_that_takes_too_long_is_named() -> None:
     class Never(InMemoryStore):
-        async def told(self, environment: str, services: Collection[str], since: datetime) -> tuple[ToldChange, ...]:
+        async def told(
+            self, environment: str, services: Collection[str], since: datetime, until: datetime | None = None
+        ) -> tuple[ToldChange, ...]:
             await asyncio.Event().wait()
-            return await super().told(environment, services, since)
+            return await super().told(environment, services, since, until)
 
-    historian = MetricHistorian(FakeServices(deployed()), FakeSurroundings({SERVICE: None}), lambda: NOW, Never())
+    around = FakeSurroundings({SERVICE: None})
+    historian = MetricHistorian(FakeServices(deployed()), around, lambda: NOW, Tidings(Never(), around))
 
     async def looking() -> Evidence:
         return now()
 
     seen = await historian.completed(looking(), HistoryQuestion(ENVIRONMENT, SERVICE, timedelta(milliseconds=10)))
     assert seen.background
-    assert seen.background.problem == "told changes are not known: no answer within 0.01 s"
+    assert seen.background.problem == "told changes are not known: store: no answer within 0.01 s"
 
 
-async def test_the_store_is_asked_once_a_look_and_for_what_may_explain_an_onset_of_the_last_hours() -> None:
-    class Asked(InMemoryStore):
-        def __init__(self) -> None:
-            super().__init__()
-            self.asked: list[tuple[Collection[str], datetime]] = []
+class Asked(InMemoryStore):
+    """A store that remembers what it was asked for; `second` is what it raises from the second question on."""
 
-        async def told(self, environment: str, services: Collection[str], since: datetime) -> tuple[ToldChange, ...]:
-            self.asked.append((services, since))
-            return await super().told(environment, services, since)
+    def __init__(self, second: Exception | None = None) -> None:
+        super().__init__()
+        self.asked: list[tuple[Collection[str], datetime, datetime | None]] = []
+        self._second = second
 
+    async def told(
+        self, environment: str, services: Collection[str], since: datetime, until: datetime | None = None
+    ) -> tuple[ToldChange, ...]:
+        """The changes, or the error."""
+        self.asked.append((services, since, until))
+        if self._second and len(self.asked) > 1:
+            raise self._second
+        return await super().told(environment, services, since, until)
+
+
+LATELY = NOW - WITHIN - timedelta(seconds=RECENT)
+"""From when on changes are read wherever the trouble began of late."""
+
+
+async def test_the_store_is_asked_once_a_look_for_what_may_explain_an_onset_of_the_last_hours() -> None:
     store = Asked()
-    surroundings = FakeSurroundings({SERVICE: KeptHistory(history(1)), "database": None}, (SERVICE, "database"))
-    services = FakeServices(deployed())
-    services.add(deployed(), ENVIRONMENT, "database")
-    historian = MetricHistorian(services, surroundings, lambda: NOW, store)
+    scene = Scene({SERVICE: history(1, BAD), "database": None}, (SERVICE, "database"), store=store)
+    await scene.background(now(error_rate=30.0, p99_latency=3000.0))
+    assert store.asked == [((SERVICE, "database"), LATELY, None)]
 
-    async def looking() -> Evidence:
-        return now()
 
-    asked = HistoryQuestion(ENVIRONMENT, SERVICE, LIMIT, explains_within=timedelta(hours=1))
-    await historian.completed(looking(), asked)
-    assert store.asked == [((SERVICE, "database"), NOW - timedelta(hours=1) - timedelta(seconds=RECENT))]
+async def test_a_change_with_which_a_climb_of_long_ago_began_is_known_and_explains_it() -> None:
+    begun = NOW - timedelta(hours=9)
+    store = Asked()
+    await store.tell(builders.told_change(at=begun + timedelta(minutes=1)))
+    seen = await leaks(9, timedelta(hours=9, minutes=5), store)
+    assert seen.climb
+    first, last = seen.climb.since - seen.climb.within, seen.climb.since + seen.climb.within
+    assert store.asked[0][1] > begun  # the first question does not reach so far
+    assert store.asked[1:] == [((SERVICE,), first - WITHIN, last)]
+    assert seen.onset == begun + timedelta(minutes=1)
+    cause = cause_of(seen, assess(seen, Thresholds()), WITHIN)
+    assert cause.guilty
+    assert cause.guilty.id == "change:pool"
+    assert guilt_of_live(cause, seen)[0] is Guilt.INNOCENT
+
+
+async def test_a_change_that_is_known_twice_is_known_once() -> None:
+    at = NOW - timedelta(hours=4)  # within what both questions ask for
+    store = Asked()
+    await store.tell(builders.told_change(at=at))
+    seen = await leaks(4, timedelta(hours=4), store)
+    assert len(store.asked) == 2
+    assert [each.id for each in seen.changes] == ["change:pool"]
+
+
+async def test_an_alert_that_has_fired_for_hours_is_explained_by_a_change_of_then() -> None:
+    begun = NOW - timedelta(hours=8)
+    scene = Scene({SERVICE: None})
+    await scene.store.tell(builders.told_change(at=begun - timedelta(minutes=1)))
+    firing = builders.alerts(builders.alert(started_at=begun))
+    seen = await scene.completed(builders.degraded_evidence(alerts=firing))
+    assert seen.background == Background(
+        source="store",
+        state=SourceState.EMPTY,
+        changes=(builders.told_change(at=begun - timedelta(minutes=1)).seen_from(SERVICE),),
+    )
+    cause = cause_of(seen, assess(seen, Thresholds()), WITHIN)
+    assert cause.guilty == seen.changes[0]
+
+
+async def test_where_the_changes_of_then_cannot_be_read_that_is_named_and_those_of_late_are_kept() -> None:
+    store = Asked(second=TransientError("store", "cannot be used now"))
+    await store.tell(builders.told_change(at=NOW - timedelta(minutes=1)))
+    firing = builders.alerts(builders.alert(started_at=NOW - timedelta(hours=8)))
+    found = await Scene({SERVICE: None}, store=store).background(builders.degraded_evidence(alerts=firing))
+    assert [each.id for each in found.changes] == ["change:pool"]
+    assert found.problem == "since 2026-11-24 04:00Z: told changes are not known: store: cannot be used now"
+
+
+async def test_a_flood_of_changes_since_the_onset_hides_none_of_before_it() -> None:
+    scene = Scene({SERVICE: None})
+    before = builders.told_change("before", at=builders.ONSET - timedelta(minutes=1))
+    await scene.store.tell(before)
+    for number in range(200):
+        at = builders.ONSET + timedelta(milliseconds=500 * (number + 1))
+        await scene.store.tell(builders.told_change(f"{number}", at=at))
+    seen = await scene.completed(builders.degraded_evidence())
+    assert seen.changes[0] == before.seen_from(SERVICE)
+    cause = cause_of(seen, assess(seen, Thresholds()), WITHIN)
+    assert cause.guilty == before.seen_from(SERVICE)
 
 
 async def test_of_very_many_changes_the_services_own_are_kept_and_the_rest_is_counted() -> None:
@@ -354,3 +432,13 @@ async def test_of_very_many_changes_the_services_own_are_kept_and_the_rest_is_co
     assert len(found.changes) == 100
     assert sum(each.service == SERVICE for each in found.changes) == 30
     assert found.problem == "50 more changes were told of"
+
+
+async def test_what_was_live_next_door_when_it_began_is_known_though_it_was_replaced_since() -> None:
+    scene = Scene({SERVICE: history(1), "database": history(2)}, (SERVICE, "database"))
+    live = builders.deployment(103, live=True, activated_at=NOW - timedelta(minutes=1))
+    then = builders.deployment(102, live=False, activated_at=builders.ONSET - timedelta(minutes=9))
+    long_ago = builders.deployment(101, live=False, activated_at=builders.ONSET - timedelta(hours=3))
+    scene.around["database"].answer(Source.DEPLOYMENTS, builders.deployments(live, then, long_ago))
+    found = await scene.background(builders.degraded_evidence())
+    assert [each.id for each in found.changes] == ["database/deployment:103", "database/deployment:102"]

@@ -5,7 +5,7 @@ import pytest
 
 from incident.anomalies import assess
 from incident.cause import Cause, Change, ChangeKind, Climb, Guilt, Suspect
-from incident.causes import cause_of, guilt_of_live
+from incident.causes import Span, cause_of, explaining, guilt_of_live, news, with_changes
 from incident.evidence import Background, Evidence, Metric, SourceState
 from incident.policy import Policy
 from tests.builders import (
@@ -160,14 +160,14 @@ def told(minutes_before: float, change_id: str = "pool", **changes: object) -> C
     return told_change(change_id, at=at, **changes).seen_from(SERVICE)
 
 
-def with_changes(*changes: Change) -> Evidence:
+def degraded_with(*changes: Change) -> Evidence:
     """Degraded evidence of a service without a history, of which those changes were told."""
     known = Background(source="store", state=SourceState.EMPTY, changes=changes)
     return degraded_evidence(background=known)
 
 
 def test_a_told_change_nearer_to_the_onset_than_the_live_deployment_explains_it() -> None:
-    seen = with_changes(told(1))
+    seen = degraded_with(told(1))
     assert found(seen).guilty == told(1)
     guilty, words = guilt_of_live(found(seen), seen)
     assert guilty is Guilt.INNOCENT
@@ -183,11 +183,11 @@ def test_a_told_change_nearer_to_the_onset_than_the_live_deployment_explains_it(
     ids=["after the onset", "before the deployment", "next door"],
 )
 def test_a_told_change_elsewhere_in_time_or_place_leaves_the_live_deployment_guilty(change: Change) -> None:
-    assert guilt(with_changes(change)) is Guilt.GUILTY
+    assert guilt(degraded_with(change)) is Guilt.GUILTY
 
 
 def test_a_told_change_long_before_the_onset_is_innocent() -> None:
-    cause = found(with_changes(told(121)))
+    cause = found(degraded_with(told(121)))
     verdict = cause.verdict("change:pool")
     assert verdict
     assert verdict.guilt is Guilt.INNOCENT
@@ -200,5 +200,67 @@ def test_a_told_change_is_judged_where_no_deployment_is_known_to_be_live() -> No
 
 def test_a_flood_of_later_changes_hides_no_verdict_on_the_live_deployment() -> None:
     flood = [told(-number, f"{number}") for number in range(1, 40)]
-    assert guilt(with_changes(*flood)) is Guilt.GUILTY
-    assert guilt(with_changes(*flood, told(1))) is Guilt.INNOCENT
+    assert guilt(degraded_with(*flood)) is Guilt.GUILTY
+    assert guilt(degraded_with(*flood, told(1))) is Guilt.INNOCENT
+
+
+CLIMB = Climb(what="memory", since=NOW - timedelta(hours=9), within=timedelta(minutes=6))
+
+
+def leaking(*changes: Change) -> Evidence:
+    """Memory has climbed for nine hours, in which the live deployment went live four minutes."""
+    live = bad_deployment(activated_at=CLIMB.since - timedelta(minutes=4))
+    known = background(onset=live.activated_at, climb=CLIMB, suspects=suspects(SERVICE), changes=changes)
+    return degraded_evidence(background=known, deployments=deployments(live, deployment(100)))
+
+
+def test_a_change_explains_an_onset_from_so_long_before_it_until_then() -> None:
+    assert explaining(degraded_evidence(), WITHIN) == Span(ONSET - WITHIN, ONSET)
+
+
+def test_a_change_explains_a_climb_from_so_long_before_its_earliest_beginning_until_its_latest() -> None:
+    begun = (CLIMB.since - CLIMB.within - WITHIN, CLIMB.since + CLIMB.within)
+    assert explaining(leaking(), WITHIN) == Span(*begun)
+
+
+@pytest.mark.parametrize(("minutes_before", "inside"), [(0, True), (120, True), (121, False), (-1, False)], ids=str)
+def test_both_ends_of_a_span_belong_to_it(minutes_before: float, inside: bool) -> None:  # noqa: FBT001 - the case
+    assert explaining(degraded_evidence(), WITHIN).holds(ONSET - timedelta(minutes=minutes_before)) is inside
+
+
+def test_what_comes_to_be_known_joins_what_is_known_once() -> None:
+    seen = degraded_with(told(1))
+    assert with_changes(seen, (told(1, description="in other words"),)) == seen
+    assert with_changes(seen, (told(1), told(2, "flags"))).changes == (told(1), told(2, "flags"))
+
+
+def test_a_change_joins_evidence_that_knows_of_none() -> None:
+    joined = with_changes(degraded_evidence(), (told(1),))
+    assert joined == degraded_with(told(1))
+    assert guilt(joined) is Guilt.INNOCENT
+
+
+def test_a_climb_begins_with_a_change_that_comes_to_be_known_and_lies_nearer_than_the_deployment() -> None:
+    assert guilt(leaking()) is Guilt.GUILTY
+    change = told_change(at=CLIMB.since + timedelta(minutes=1)).seen_from(SERVICE)
+    joined = with_changes(leaking(), (change,))
+    assert joined.onset == change.at
+    assert found(joined).guilty == change
+    assert guilt(joined) is Guilt.INNOCENT
+
+
+@pytest.mark.parametrize("minutes", [5, -7], ids=["farther than the deployment", "before any beginning"])
+def test_a_change_that_lies_farther_from_a_climb_than_the_deployment_leaves_it_guilty(minutes: float) -> None:
+    change = told_change(at=CLIMB.since + timedelta(minutes=minutes)).seen_from(SERVICE)
+    joined = with_changes(leaking(), (change,))
+    assert joined.onset == leaking().onset
+    assert guilt(joined) is Guilt.GUILTY
+
+
+def test_the_news_is_the_guilty_change_and_else_those_that_were_not_known_of() -> None:
+    before = degraded_with(told(2, "flags"))
+    now = with_changes(before, (told(3, "quota"), told(1)))
+    guilty = "change:pool, configuration change of payment-api at 2026-11-24 13:57:00Z: database pool from 20 to 10"
+    assert news(before, now, found(now)) == (f"{guilty}, was not known of when it was decided",)
+    assert [each.split(",")[0] for each in news(before, now, None)] == ["change:quota", "change:pool"]
+    assert news(now, now, found(now)) == ()
