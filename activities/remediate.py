@@ -1,10 +1,12 @@
 """Remediate: one rollback, once, and only if the gate still allows it.
 
 The order of steps makes it safe to run twice: has an earlier attempt entered it in the ledger, then find its run;
-look at the service again; ask the gate again; enter it in the ledger, where the kill switch and the quota are looked
-at in the same transaction; start it, or not at all if that took so long that another worker may have taken over.
+look at the service again, and at what was told of meanwhile; ask the gate again; enter it in the ledger, where the kill
+switch and the quota are looked at in the same transaction; start it, or not at all if that took so long that another
+worker may have taken over.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from time import monotonic
@@ -12,13 +14,16 @@ from time import monotonic
 import structlog
 from temporalio import activity
 
+from activities.changes import Tidings
 from activities.memory import Memory
 from activities.observation import Observer
-from incident.anomalies import Assessment, Kind, assess
+from incident.anomalies import Assessment, assess
+from incident.cause import Change
+from incident.causes import news, with_changes
 from incident.decision import Decision
 from incident.errors import PermanentError, TransientError
 from incident.evidence import Evidence, SourceState
-from incident.gate import Course, Finding, judge, refusals
+from incident.gate import Course, Finding, Verdict, judge, refusals
 from incident.ledger import Remediation, RollbackOrder, RollbackRun, RunState
 from incident.model import Fact
 from incident.policy import Policy
@@ -78,13 +83,21 @@ class FollowInput(Fact):
 
 
 class Remediate:
-    """Starts rollbacks, follows them, calls them off, and undoes them."""
+    """Starts rollbacks, follows them, calls them off, and undoes them. Without `tidings` nobody tells of a change."""
 
-    def __init__(self, services: Services, observer: Observer, memory: Memory, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        services: Services,
+        observer: Observer,
+        memory: Memory,
+        clock: Callable[[], datetime],
+        tidings: Tidings | None = None,
+    ) -> None:
         self._services = services
         self._observer = observer
         self._memory = memory
         self._clock = clock
+        self._tidings = tidings
 
     @activity.defn(name="remediate.rollback")
     async def rollback(self, task: RemediateInput) -> Remediated:
@@ -99,8 +112,11 @@ class Remediate:
         known = await self._memory.ledger.entry(order.correlation_id)
         if earlier := await self._found(order, known):
             return earlier
-        now = await self._observer.confirmation(order.environment, order.service, task.policy.source_timeout)
-        refusal, findings = await self._refusal(task, now)
+        now, told = await asyncio.gather(
+            self._observer.confirmation(order.environment, order.service, task.policy.source_timeout),
+            self._told(task),
+        )
+        refusal, findings = await self._refusal(task, now, told)
         if refusal:
             _log.info("rollback.refused", reasons=refusal.refused, void=refusal.void)
             live = now.deployments.live
@@ -223,7 +239,16 @@ class Remediate:
         """Whether nobody has entered or claimed the order since it was seen as `known`; the patience counts anew."""
         return known is not None and await self._memory.ledger.claim(entry.correlation_id, known.at, entry.at)
 
-    async def _refusal(self, task: RemediateInput, now: Evidence) -> tuple[Remediated | None, tuple[Finding, ...]]:
+    async def _told(self, task: RemediateInput) -> tuple[Change, ...] | str:
+        """What was told of by now and may explain the onset; or why that is not known."""
+        if self._tidings is None:
+            return ()
+        policy = task.policy
+        return await self._tidings.explaining(task.evidence, policy.deployment_explains_within, policy.source_timeout)
+
+    async def _refusal(
+        self, task: RemediateInput, now: Evidence, told: tuple[Change, ...] | str
+    ) -> tuple[Remediated | None, tuple[Finding, ...]]:
         history = now.deployments
         if history.state is SourceState.FAILED:
             raise TransientError(history.source, f"what is live could not be confirmed: {history.problem}")
@@ -233,17 +258,22 @@ class Remediate:
             reason = f"deployment {live or 'unknown'} is live now, deployment {was} was when it was decided"
             return Remediated(refused=(reason,), void=True), ()
         now = now.model_copy(update={"background": task.evidence.background})
-        if _gone(task.assessment, assess(now, task.policy.thresholds)):
+        if task.assessment.gone_by(assess(now, task.policy.thresholds)):
             return Remediated(refused=("the anomalies that opened the incident are gone",), void=True), ()
         seen = task.evidence.model_copy(update={"deployments": history})
         order = task.order
         ledger = await self._memory.view_but(order.environment, order.service, order.incident_id, self._clock())
-        verdict = judge(task.decision, seen, task.assessment, ledger, task.policy)
-        allowed = {Course.ACT, Course.ASK} if task.approved else {Course.ACT}
-        if verdict.course in allowed and verdict.target == order.target:
-            return None, verdict.findings
-        refused = verdict.refusals or ("the gate does not allow this target",)
-        return Remediated(refused=refused, findings=verdict.findings), verdict.findings
+        known = seen if isinstance(told, str) else with_changes(seen, told)
+        verdict = judge(task.decision, known, task.assessment, ledger, task.policy)
+        if not _allows(verdict, task):
+            refused = verdict.refusals or ("the gate does not allow this target",)
+            void = known != seen and _allows(judge(task.decision, seen, task.assessment, ledger, task.policy), task)
+            if void:
+                refused = (*news(seen, known, verdict.cause), *refused)
+            return Remediated(refused=refused, void=void, findings=verdict.findings), verdict.findings
+        if isinstance(told, str):
+            return Remediated(refused=(told,), findings=verdict.findings), verdict.findings
+        return None, verdict.findings
 
     async def _never_started(self, known: Remediation | None) -> None:
         """Enters that what an earlier attempt entered was looked for in vain, and is not started any more."""
@@ -256,13 +286,7 @@ class Remediate:
             await self._memory.finish(run.correlation_id, run.state)
 
 
-def _gone(opening: Assessment, now: Assessment) -> bool:
-    """Whether every measured anomaly that opened the incident is measured to be gone; unreadable is not gone.
-
-    Where none was measured, nothing can be measured to be gone.
-    """
-    if any(anomaly.kind is Kind.UNREADABLE and anomaly.metric is None for anomaly in now.anomalies):
-        return False
-    still = {anomaly.metric for anomaly in now.anomalies}
-    opened = {anomaly.metric for anomaly in opening.anomalies if anomaly.measured}
-    return bool(opened) and opened.isdisjoint(still)
+def _allows(verdict: Verdict, task: RemediateInput) -> bool:
+    """Whether the verdict allows the order; what it would ask about passes where a person approved it."""
+    allowed = {Course.ACT, Course.ASK} if task.approved else {Course.ACT}
+    return verdict.course in allowed and verdict.target == task.order.target

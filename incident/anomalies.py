@@ -66,6 +66,17 @@ class Assessment(Fact):
         total = f" ({len(self.anomalies)} anomalies in all)" if len(self.anomalies) > 1 else ""
         return f"{tier}: {labels}{total}"
 
+    def gone_by(self, now: "Assessment") -> bool:
+        """Whether every measured anomaly of this one is measured to be gone in `now`; unreadable is not gone.
+
+        Where none was measured, nothing can be measured to be gone.
+        """
+        if any(anomaly.kind is Kind.UNREADABLE and anomaly.metric is None for anomaly in now.anomalies):
+            return False
+        still = {anomaly.metric for anomaly in now.anomalies}
+        opened = {anomaly.metric for anomaly in self.anomalies if anomaly.measured}
+        return bool(opened) and opened.isdisjoint(still)
+
 
 def judge_metrics(
     metrics: MetricsReport, thresholds: Thresholds, normals: Sequence[Normal] = ()

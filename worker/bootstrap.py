@@ -169,7 +169,8 @@ def build_activities(world: Ports) -> Sequence[Callable[..., Any]]:
 def build_actions(world: Ports) -> Sequence[Callable[..., Any]]:
     """The activities that wait for no other: remediations, and what wakes people."""
     observer = Observer(world.services, world.clock)
-    remediate = Remediate(world.services, observer, Memory(world.ledger, world.stopped), world.clock)
+    memory = Memory(world.ledger, world.stopped)
+    remediate = Remediate(world.services, observer, memory, world.clock, world.tidings())
     return (
         remediate.rollback,
         remediate.undo,

@@ -1,15 +1,19 @@
 """Remediate: find first, look again, ask the gate again, enter it, then start; or start nothing at all."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from time import monotonic
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from activities.changes import Tidings
 from activities.memory import Memory
 from activities.observation import Observer
 from activities.remediate import FollowInput, Remediate, Remediated, RemediateInput, UndoInput
 from incident.anomalies import Assessment
+from incident.cause import Climb, Suspect
+from incident.changes import ToldChange
 from incident.errors import IntegrationError, PermanentError, TransientError
 from incident.evidence import Evidence, Health, MetricsReport, Source, SourceState
 from incident.gate import Course
@@ -29,6 +33,7 @@ from incident.severity import Severity
 from incident.undo import RULES as UNDO_RULES
 from tests import builders
 from tests.fakes import FakeRollback, FakeService, FakeServices, InMemoryStore
+from tests.histories import FakeSurroundings
 
 LOST = TransientError("store", "cannot be written")
 SWITCH = Stop(by="ada", reason="hands off", at=builders.NOW)
@@ -63,7 +68,8 @@ def task(service: FakeService, **changes: object) -> RemediateInput:
 
 def remediate(service: FakeService, store: InMemoryStore, stopped: str = "") -> Remediate:
     services = FakeServices(service)
-    return Remediate(services, Observer(services, now), Memory(store, stopped), now)
+    around = FakeSurroundings({builders.SERVICE: None, "database": None}, (builders.SERVICE, "database"))
+    return Remediate(services, Observer(services, now), Memory(store, stopped), now, Tidings(store, around))
 
 
 async def rolled_back(
@@ -401,6 +407,128 @@ async def test_what_nobody_measured_cannot_be_measured_to_be_gone() -> None:
     assert said.anomalies
     service.answer(Source.METRICS, builders.metrics(deployment_id=101))
     assert (await rolled_back(service, task(service, assessment=said, approved=True))).run
+
+
+# What was told of meanwhile.
+
+POOL = "change:pool, configuration change of payment-api at 2026-11-24 13:57:30Z: database pool from 20 to 10"
+
+
+async def telling(*changes: ToldChange, errors: Mapping[str, Exception] | None = None) -> InMemoryStore:
+    store = InMemoryStore()
+    for each in changes:
+        await store.tell(each)
+    store.errors.update(errors or {})
+    return store
+
+
+@pytest.mark.parametrize("approved", [False, True])
+async def test_a_change_that_was_told_of_meanwhile_and_explains_it_voids_the_order(approved: bool) -> None:  # noqa: FBT001 - the case
+    service, store = ailing(), await telling(builders.told_change())
+    done = await rolled_back(service, task(service, approved=approved), store)
+    assert done.void
+    assert done.refused[0] == f"{POOL}, was not known of when it was decided"
+    assert {each.split(":")[0] for each in done.refused[1:]} == {"live_not_innocent", "live_guilty"}
+    assert {finding.rule for finding in done.findings if not finding.passed} == {"live_not_innocent", "live_guilty"}
+    assert service.rollback.starts == []
+    assert store.remediations == {}
+
+
+async def test_an_order_that_was_entered_before_and_is_explained_by_now_never_started() -> None:
+    service, store = ailing(), await telling(builders.told_change())
+    await store.begin(entry(), None)
+    assert (await rolled_back(service, task(service), store)).void
+    assert states(store) == [RunState.NEVER_STARTED]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        builders.told_change(at=builders.ONSET + timedelta(seconds=1)),
+        builders.told_change(at=builders.NOW - timedelta(minutes=30)),
+        builders.told_change(service="database"),
+        builders.told_change(service="checkout"),
+        builders.told_change(environment="staging"),
+    ],
+    ids=["after the onset", "before the deployment", "next door, unseen", "elsewhere", "in another environment"],
+)
+async def test_a_change_that_does_not_explain_it_holds_no_rollback_up(change: ToldChange) -> None:
+    service = ailing()
+    assert (await rolled_back(service, task(service), await telling(change))).run
+    assert len(service.rollback.begun) == 1
+
+
+async def test_a_change_next_door_that_was_told_of_meanwhile_voids_the_order_where_that_service_is_suspected() -> None:
+    service = ailing()
+    live = service.releases.history()
+    suspects = [
+        Suspect(service="database", score=9, moved=("error_ratio",)),
+        Suspect(service=builders.SERVICE, score=8),
+    ]
+    known = builders.background(suspects=suspects, onset=builders.ONSET, seen=("database",))
+    seen = builders.degraded_evidence(deployments=builders.deployments(*live), background=known)
+    order = task(service, evidence=seen, assessment=builders.assessment(seen))
+    done = await rolled_back(service, order, await telling(builders.told_change(service="database")))
+    assert done.void
+    assert done.refused[0].startswith("database/change:pool, configuration change of database at ")
+    assert service.rollback.starts == []
+
+
+async def test_a_change_with_which_a_climb_began_voids_the_order_however_long_ago_that_was() -> None:
+    service, since = ailing(), builders.NOW - timedelta(hours=9)
+    climb = Climb(what="memory", since=since, within=timedelta(minutes=6))
+    live = builders.bad_deployment(activated_at=since - timedelta(minutes=4))
+    history = builders.deployments(live, builders.deployment(100))
+    known = builders.background(onset=live.activated_at, climb=climb, changes=())
+    seen = builders.degraded_evidence(deployments=history, background=known)
+    service.answer(Source.DEPLOYMENTS, history)
+    order = task(service, evidence=seen, assessment=builders.assessment(seen))
+    done = await rolled_back(service, order, await telling(builders.told_change(at=since)))
+    assert done.void
+    assert done.refused[0].startswith("change:pool, configuration change of payment-api at 2026-11-24 05:00:00Z")
+    assert service.rollback.starts == []
+
+
+async def test_what_the_gate_refuses_anyway_is_not_void_for_a_change_that_was_told_of_meanwhile() -> None:
+    service = ailing()
+    order = task(service, policy=builders.policy(mode="shadow"), approved=True)
+    done = await rolled_back(service, order, await telling(builders.told_change()))
+    assert done.refused
+    assert not done.void
+
+
+async def test_a_change_that_was_known_when_it_was_decided_voids_nothing() -> None:
+    service, change = ailing(), builders.told_change()
+    seen = builders.degraded_evidence(
+        deployments=builders.deployments(*service.releases.history()),
+        background=builders.background(changes=(change.seen_from(builders.SERVICE),)),
+    )
+    done = await rolled_back(service, task(service, evidence=seen), await telling(change))
+    assert done.refused
+    assert not done.void
+
+
+@pytest.mark.parametrize("approved", [False, True])
+@pytest.mark.parametrize("error", [LOST, PermanentError("store", "cannot be written")], ids=["transient", "permanent"])
+async def test_where_nobody_can_say_what_was_told_of_nothing_begins_and_that_is_said(
+    error: IntegrationError,
+    approved: bool,  # noqa: FBT001 - the case
+) -> None:
+    service, store = ailing(), await telling(errors={"told": error})
+    done = await rolled_back(service, task(service, approved=approved), store)
+    assert done.refused == ("told changes are not known: store: cannot be written",)
+    assert (done.run, done.void) == (None, False)
+    assert all(finding.passed for finding in done.findings)
+    assert service.rollback.starts == []
+    assert store.remediations == {}
+
+
+async def test_a_run_that_exists_is_found_whatever_was_told_of_since() -> None:
+    service, store = ailing(), InMemoryStore()
+    await rolled_back(service, task(service), store)
+    await store.tell(builders.told_change())
+    store.errors["told"] = LOST
+    assert (await rolled_back(service, task(service), store)).run
 
 
 # The gate, once more.

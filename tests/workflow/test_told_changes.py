@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from incident.dossier import Stage
 from incident.errors import TransientError
 from incident.gate import Course
 from incident.messages import ChatKind
@@ -12,6 +13,9 @@ from tests import builders
 from tests.fakes import FakeAnalyst, InMemoryStore
 from tests.histories import FakeSurroundings
 from tests.workflow.conftest import Staff
+from tests.workflow.shift import at_stage, ended, noted, why_paged
+from workflows.incident import IncidentWorkflow
+from workflows.messages import ApprovalAnswer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 UNMEASURED = FakeSurroundings({builders.SERVICE: None})
@@ -62,11 +66,43 @@ async def test_a_told_change_of_before_the_deployment_holds_no_rollback_up(staff
     assert len(shift.service.rollback.starts) == 1
 
 
-async def test_where_the_told_changes_cannot_be_read_the_incident_goes_on_and_says_so(staff: Staff) -> None:
+async def test_a_change_that_is_told_of_while_a_person_is_asked_voids_what_they_approve(staff: Staff) -> None:
+    shift = await staff(surroundings=UNMEASURED, analyst=FakeAnalyst(builders.decision(confidence=0.7)))
+    handle = await shift.open({"settle": "0s", "look_every": "0s"}, skipping=False)
+    proposal = (await at_stage(handle, Stage.AWAITING_APPROVAL)).proposal
+    assert proposal
+    at = datetime.now(UTC) - timedelta(minutes=4)
+    await shift.store.tell(builders.told_change(at=at, told_at=datetime.now(UTC)))
+    answer = ApprovalAnswer(digest=proposal.digest, approver="ada", approved=True)
+    await handle.execute_update(IncidentWorkflow.answer, answer)
+    snapshot = await ended(handle)
+    assert shift.service.rollback.starts == []
+    assert snapshot.approval
+    assert snapshot.approval.approved
+    assert snapshot.remediation
+    assert snapshot.remediation.void
+    said = f"change:pool, configuration change of payment-api at {at:%Y-%m-%d %H:%M:%SZ}: database pool from 20 to 10"
+    assert snapshot.remediation.refused[0] == f"{said}, was not known of when it was decided"
+    assert noted(snapshot, f"not rolled back: {said}")
+    assert noted(snapshot, "the proposal is void; the evidence is read again")
+    # Decided anew with the change among the evidence: a person is paged with it, and nobody is asked any more.
+    assert snapshot.verdict
+    assert snapshot.verdict.course is Course.PAGE
+    assert "change:pool of payment-api explains it" in why_paged(shift)
+    assert [each.kind for each in shift.chat.posted].count(ChatKind.QUESTION) == 1
+    assert snapshot.outcome is Outcome.ESCALATED
+
+
+async def test_where_the_told_changes_cannot_be_read_that_is_said_and_nothing_is_rolled_back(staff: Staff) -> None:
     store = InMemoryStore(errors={"told": TransientError("store", "cannot be used now")})
     shift = await staff(surroundings=UNMEASURED, store=store)
     snapshot = await shift.handle()
-    assert snapshot.outcome is Outcome.RECOVERED
+    assert shift.service.rollback.starts == []
     assert snapshot.evidence
     assert snapshot.evidence.background
     assert snapshot.evidence.background.problem == "told changes are not known: store: cannot be used now"
+    assert snapshot.verdict
+    assert snapshot.verdict.course is Course.ACT
+    refused = "the rollback was refused: told changes are not known: store: cannot be used now"
+    assert why_paged(shift) == refused
+    assert snapshot.outcome is Outcome.ESCALATED
