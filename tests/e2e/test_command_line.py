@@ -10,14 +10,18 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 from commander.stack import EmbeddedStack, StackPlan, StackPorts
 from commander.tokens import grant
 from gateway.tokens import Scope
 from incident.dossier import Stage
+from incident.snapshot import Snapshot
 from tests.e2e.conftest import commander
 from workflows.desk import IncidentDesk, OpenIncident
+from workflows.incident import IncidentWorkflow
+from workflows.messages import CancelRequest
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -33,6 +37,8 @@ approvers = ["ada"]
 settle = "1s"
 look_every = "1s"
 """
+
+Handle = WorkflowHandle[IncidentWorkflow, Snapshot]
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,21 @@ async def asking(desk: IncidentDesk) -> OpenIncident:
             await asyncio.sleep(0.1)
 
 
+async def until_paged(desk: IncidentDesk, handle: Handle) -> None:
+    """Returns once the incident has paged somebody."""
+    async with asyncio.timeout(60):
+        while True:
+            if (await desk.dossier(handle)).paged:
+                return
+            await asyncio.sleep(0.1)
+
+
 async def break_the_service(stack: EmbeddedStack) -> None:
     async with httpx.AsyncClient() as http:
         await http.post(f"{stack.mock_url}/demo/reset")
+        async with asyncio.timeout(30):
+            while (await http.get(f"{stack.mock_url}/alerts")).json()["total"]:
+                pass  # an alert of before would date the new trouble back
         await http.post(f"{stack.mock_url}/demo/trigger-incident")
         async with asyncio.timeout(30):
             while (await http.get(f"{stack.mock_url}/health")).is_success:
@@ -132,6 +150,36 @@ async def test_a_person_is_asked_and_the_right_one_approves_by_token(staff: Staf
 
     late = await commander(tmp_path, "deny", incident.incident_id, environment=staff.ada)
     assert (late.status, late.err.count("\n")) == (2, 1)
+
+
+async def test_a_change_told_of_while_a_person_is_asked_stops_the_rollback_that_they_approve(
+    staff: Staff, tmp_path: Path
+) -> None:
+    await break_the_service(staff.stack)
+    running = asyncio.create_task(commander(tmp_path, "run", "payment-api", "--json", environment=staff.ada))
+    desk = IncidentDesk(staff.stack.client)
+    incident = await asking(desk)
+    handle = staff.stack.client.get_workflow_handle_for(IncidentWorkflow.run, incident.workflow_id)
+    evidence = (await desk.dossier(handle)).evidence
+    assert evidence
+    made = evidence.onset.isoformat()  # later than deployment 101 went live, and not too late to explain it
+    change = ("change", "payment-api", "pool from 20 to 10", "--id", "pool", "--at", made)
+    said = await commander(tmp_path, *change, environment=staff.ada)
+    assert said.status == 0, said.err
+    approved = await commander(tmp_path, "approve", incident.incident_id, environment=staff.ada)
+    assert approved.status == 0, approved.err
+    await until_paged(desk, handle)
+    await desk.cancel(handle, CancelRequest(by="ada"))
+
+    snapshot = json.loads((await running).out)
+    assert (snapshot["outcome"], snapshot["approval"]["approver"]) == ("CANCELLED", "ada")
+    done = snapshot["remediation"]
+    assert (done["run"], done["void"]) == (None, True)
+    assert done["refused"][0].startswith("change:pool, configuration change of payment-api at ")
+    assert done["refused"][0].endswith(": pool from 20 to 10, was not known of when it was decided")
+    assert snapshot["verdict"]["course"] == "page"
+    async with httpx.AsyncClient() as http:
+        assert (await http.get(f"{staff.stack.mock_url}/deployment/status")).json()["currentDeployment"] == 101
 
 
 async def test_where_the_gateway_is_dead_the_way_past_it_still_ends_an_incident(staff: Staff, tmp_path: Path) -> None:
