@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -25,7 +24,7 @@ from incident.watching import WatchLimits
 from tests import builders
 from tests.builders import ENVIRONMENT, NOW, SERVICE
 from tests.fakes import FakeService, FakeServices, InMemoryStore
-from tests.histories import FakeSurroundings, KeptHistory, history
+from tests.histories import FakeSurroundings, KeptHistory, climbed, history
 
 LIMIT = timedelta(seconds=10)
 WITHIN = timedelta(hours=2)
@@ -227,10 +226,7 @@ async def test_a_watched_service_is_judged_by_what_is_normal_for_it(known: bool,
 
 def leaking(hours: float, troubled: Mapping[Metric, tuple[float, float]] = BAD) -> History:
     """A history whose memory has climbed for so long, from 40 % to 80 %."""
-    kept = history(1, troubled)
-    climbed = [max(0.0, 1 - (kept.times[-1] - each) / (3600 * hours)) for each in kept.times]
-    memory = tuple(0.4 + 0.4 * share + 0.005 * (place % 3) for place, share in enumerate(climbed))
-    return replace(kept, values={**kept.values, Metric.MEMORY_USAGE: memory})
+    return climbed(history(1, troubled), hours, (0.4, 0.8))
 
 
 async def leaks(hours: float, live_for: timedelta) -> Evidence:
@@ -260,10 +256,7 @@ async def test_a_deployment_far_from_the_beginning_of_a_leak_is_innocent(live_fo
 
 
 async def test_memory_that_will_soon_be_critical_is_trouble_before_anything_else_is() -> None:
-    kept = leaking(4, {})
-    climbed = kept.values[Metric.MEMORY_USAGE]
-    toothed = tuple(0.56 * each + 0.22 + 0.1 * (place % 3) for place, each in enumerate(climbed))
-    scene = Scene({SERVICE: replace(kept, values={**kept.values, Metric.MEMORY_USAGE: toothed})})
+    scene = Scene({SERVICE: climbed(history(1), 4, (0.44, 0.67), teeth=0.1)})
     live = builders.bad_deployment(activated_at=NOW - timedelta(hours=4, minutes=2))
     measured = builders.metrics({"memory_usage": 86.0})
     seen = await scene.completed(
