@@ -14,10 +14,10 @@ from activities.changes import STORE, Tidings, with_around
 from incident.cause import Change, ChangeKind
 from incident.causes import Span, explaining, with_changes
 from incident.changes import NEWEST
-from incident.evidence import Background, Evidence, Normal, SourceState
+from incident.evidence import Background, Evidence, Metric, SourceState
 from incident.history import History
-from incident.norms import RECENT, frame_of, norms_of, with_now
-from incident.ports import HistoryQuestion, Services, Surroundings
+from incident.norms import RECENT, foreseen, frame_of, norms_of, with_now
+from incident.ports import HistoryQuestion, Services, Surroundings, Usual
 from incident.sensitivity import Sensitivity
 
 _FRESH = timedelta(hours=1)
@@ -69,7 +69,7 @@ class MetricHistorian:
         tidings: Tidings | None = None,
     ) -> None:
         self._services, self._surroundings, self._clock, self._tidings = services, surroundings, clock, tidings
-        self._known: dict[tuple[str, str, Sensitivity], tuple[datetime, tuple[Normal, ...]]] = {}
+        self._known: dict[tuple[str, str, Sensitivity], tuple[datetime, Usual]] = {}
 
     async def completed(self, looking: Awaitable[Evidence], asked: HistoryQuestion) -> Evidence:
         """The evidence that `looking` gives, with its background, which is read meanwhile.
@@ -81,7 +81,7 @@ class MetricHistorian:
             UnknownServiceError: the registry has no such service.
         """
         evidence, read = await asyncio.gather(looking, self._read(asked))
-        background = await asyncio.to_thread(_background, read, evidence, asked.sensitivity)
+        background = await asyncio.to_thread(_background, read, evidence, asked)
         seen = evidence.model_copy(update={"background": background}) if background else evidence
         return await self._explained(seen, read, asked)
 
@@ -121,21 +121,18 @@ class MetricHistorian:
             return _arranged(with_changes(seen, around), span, f"since {span.since:%Y-%m-%d %H:%MZ}: {earlier}")
         return _arranged(with_changes(seen, around + earlier), span)
 
-    async def normals(self, asked: HistoryQuestion) -> tuple[Normal, ...]:
-        """What is normal of the service, as it was known within the last hour; none: that is not known.
+    async def usual(self, asked: HistoryQuestion) -> Usual:
+        """What is normal of the service, and what climbs, as it was known within the last hour.
 
         Raises:
             UnknownServiceError: the registry has no such service.
         """
         key, now = (asked.environment, asked.service, asked.sensitivity), self._clock()
         known = self._known.get(key)
-        if known is None or now - known[0] > (_FRESH if known[1] else _UNKNOWN):
+        if known is None or now - known[0] > (_FRESH if known[1].normals else _UNKNOWN):
             history = await self._history(asked.environment, asked.service, asked.limit)
-            normals: tuple[Normal, ...] = ()
-            if isinstance(history, History):
-                frame = frame_of({asked.service: history})
-                normals = (await asyncio.to_thread(norms_of, asked.service, frame, (), (), asked.sensitivity)).normals
-            known = self._known[key] = now, normals
+            usual = await asyncio.to_thread(_usual, history, asked) if isinstance(history, History) else Usual()
+            known = self._known[key] = now, usual
         return known[1]
 
     async def _history(self, environment: str, service: str, limit: timedelta) -> History | str:
@@ -189,7 +186,13 @@ def _arranged(evidence: Evidence, span: Span, lacks: str = "") -> Evidence:
     return evidence if nothing else evidence.model_copy(update={"background": arranged})
 
 
-def _background(read: _Read, evidence: Evidence, sensitivity: Sensitivity) -> Background | None:
+def _usual(history: History, asked: HistoryQuestion) -> Usual:
+    frame = frame_of({asked.service: history})
+    norms = norms_of(asked.service, frame, (), (), asked.sensitivity)
+    return Usual(norms.normals, norms.rising)
+
+
+def _background(read: _Read, evidence: Evidence, asked: HistoryQuestion) -> Background | None:
     if read.problem:
         problem = "; ".join(each for each in (read.problem, read.lacks) if each)
         return Background(source="history", state=SourceState.FAILED, problem=problem, changes=read.changes)
@@ -202,7 +205,8 @@ def _background(read: _Read, evidence: Evidence, sensitivity: Sensitivity) -> Ba
     frame = with_now(frame_of(read.histories), service, evidence.collected_at.timestamp(), readings)
     changed = [each.activated_at for each in evidence.deployments.deployments if each.activated_at]
     changed += [each.at for each in read.changes if each.service == service]
-    norms = norms_of(service, frame, read.graph, read.changes, sensitivity, changed)
+    norms = norms_of(service, frame, read.graph, read.changes, asked.sensitivity, changed)
+    norms = foreseen(norms, readings.get(Metric.MEMORY_USAGE), asked.thresholds, changed)
     around = {name for call in read.graph for name in call} - {service}
     short = "" if norms.normals else "too short to tell what is normal"
     unseen = sorted(around - set(read.histories))

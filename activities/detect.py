@@ -80,7 +80,12 @@ class Detect:
             question = BurnQuestion(order.environment, order.service, order.source_timeout, order.objective)
             looking = self._budgets.completed(looking, question)
         asked = HistoryQuestion(
-            order.environment, order.service, order.source_timeout, order.sensitivity, order.explains_within
+            order.environment,
+            order.service,
+            order.source_timeout,
+            order.sensitivity,
+            order.explains_within,
+            order.thresholds,
         )
         evidence = await (self._historian.completed(looking, asked) if self._historian else looking)
         return Detection(evidence=evidence, assessment=assess(evidence, order.thresholds))

@@ -6,6 +6,7 @@ from temporalio import activity
 
 from activities.observation import Observer
 from incident.anomalies import Kind, Thresholds, assess
+from incident.cause import Climb
 from incident.evidence import BurnReport, Evidence, Metric, Normal
 from incident.model import Fact
 from incident.recovery import Look, Recovery, classify, look_at
@@ -31,6 +32,8 @@ class VerifyInput(Fact):
     source_timeout: timedelta
     normals: tuple[Normal, ...] = ()
     """What is normal of the service by its history, as it was known when the incident opened."""
+    climb: Climb | None = None
+    """What had climbed when the incident opened, and explains it."""
     burn: BurnReport | None = None
     """How fast the service burned what its objective allows when the incident opened; `None`: it has no objective."""
     ask_live: bool = False
@@ -73,7 +76,7 @@ class Verify:
             )
             if asked and evidence.deployments.live:
                 live = evidence.deployments.live.deployment_id
-            judged = evidence.with_normals(order.normals).with_burn(_burn(order, evidence))
+            judged = evidence.with_normals(order.normals, order.climb).with_burn(_burn(order, evidence))
             assessment = assess(judged, order.thresholds)
             severity = assessment.severity
             look = look_at(evidence, assessment)

@@ -96,7 +96,8 @@ class Watch:
             seen = await self._observer.pulse(order.environment, order.service, order.source_timeout)
             if self._historian:
                 asked = HistoryQuestion(order.environment, order.service, order.source_timeout, order.sensitivity)
-                seen = seen.with_normals(await self._historian.normals(asked))
+                usual = await self._historian.usual(asked)
+                seen = seen.with_normals(usual.normals, usual.climb)
             if self._budgets and order.objective:
                 question = BurnQuestion(order.environment, order.service, order.source_timeout, order.objective)
                 seen = seen.with_burn(await self._budgets.lately(question))

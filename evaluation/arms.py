@@ -57,7 +57,8 @@ class Response:
     asked: tuple[Rollback, ...] = ()
     """What a person is asked about."""
     paged_after: int | None = None
-    """Minutes from the decision until a person is paged; `None`: nobody is, unless what was done does not help."""
+    """Minutes from the decision until a person is paged, below 0 where that was before it; `None`: nobody is, unless
+    what was done does not help."""
     undoes: bool = False
     """Whether what made it worse is undone."""
 
@@ -216,7 +217,7 @@ class _Arm:
 
     def _strength(self, live: dict[Rollback, int], undone: dict[Rollback, int], repaired: int) -> Array:
         if self._case.fault.leaking is not None:
-            return leak_strength(self._leaked(live, undone, repaired))
+            return leak_strength(self._case.fault, self._leaked(live, undone, repaired))
         strength = self._case.fault.strength.copy()
         for each, row in live.items():
             if self._cures(each):

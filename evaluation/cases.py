@@ -8,7 +8,9 @@ Assumptions, beyond those of `evaluation.faults`:
   twenty is hidden under a later innocent one, so that the predecessor is the bad one.
 - One in seven innocent deployments fixed a bug: going back behind it brings that back. It fails 0.2 to 5 % of requests,
   for a version that is known to have served in good health cannot have had a worse one for long.
-- Nothing tells the commander of changes of configuration: it sees their faults, and the deployments beside them.
+- Configurations are changed as often as services are deployed. A bad one shows as soon as a bad deployment does, and
+  in three of ten incidents an innocent change goes live near the onset. Of one in five of them nobody tells; of the
+  others somebody tells within minutes.
 - One rollback in two hundred clashes with what the newer version left behind, and fails until it is undone; one in
   two hundred does not cure what a bad deployment left behind. Neither can be seen before it is tried.
 """
@@ -52,6 +54,17 @@ class Release:
 
 
 @dataclass(frozen=True)
+class Reconfiguration:
+    """One change of a service's configuration that somebody tells of."""
+
+    service: int
+    row: int
+    """When it was made."""
+    told: int
+    """The row in which it is told."""
+
+
+@dataclass(frozen=True)
 class Fates:
     """What chance has in store, the same whatever is done."""
 
@@ -80,6 +93,7 @@ class Case:
     releases: tuple[Release, ...]
     """Oldest first."""
     fates: Fates
+    reconfigurations: tuple[Reconfiguration, ...] = ()
 
     @property
     def guilty(self) -> Release | None:
@@ -107,6 +121,7 @@ def make_case(kind: FaultClass, random: np.random.Generator) -> Case:
         fault=fault,
         releases=_numbered(releases, random),
         fates=_fates(world, random),
+        reconfigurations=_told(world, fault, centre, random),
     )
 
 
@@ -117,7 +132,7 @@ def unattended(case: Case) -> Strain:
     if fault.leaking is not None:
         taken = memory_of_leak(fault, (), ROWS)
         strain.memory[:, fault.leaking] += taken
-        strength = leak_strength(taken)
+        strength = leak_strength(fault, taken)
     for service, effect in fault.effects.items():
         lay(effect, service, strength, strain)
     strain.traffic[:] *= 1 + (fault.traffic - 1) * strength
@@ -172,6 +187,25 @@ def _coincident(world: World, centre: int, onset: int, random: np.random.Generat
     if guilty and where == centre:
         return []
     return [_innocent(where, onset - int(random.integers(-2, 21)), random)]
+
+
+def _told(world: World, fault: Fault, centre: int, random: np.random.Generator) -> tuple[Reconfiguration, ...]:
+    """One in nine hours for each service, the guilty one if there is any, and one that coincides in three of ten."""
+    made = [
+        (service, int(row))
+        for service in world.inside
+        for row in random.integers(-60, ROWS, random.poisson((ROWS + 60) / 540))
+    ]
+    if fault.kind is FaultClass.BAD_CONFIGURATION:
+        made.append((centre, fault.onset - draw_lag(random)))
+    if chance(random, 0.3):
+        where = centre if centre != world.outside and chance(random, 0.5) else int(random.choice(world.inside))
+        made.append((where, fault.onset - int(random.integers(-2, 21))))
+    return tuple(
+        Reconfiguration(service, row, row + round(float(random.exponential(1.5))))
+        for service, row in made
+        if chance(random, 0.8)
+    )
 
 
 def _numbered(releases: list[Release], random: np.random.Generator) -> tuple[Release, ...]:

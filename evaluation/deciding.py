@@ -9,6 +9,7 @@ from evaluation.cases import Release
 from evaluation.histories import background
 from evaluation.measuring import SHOWN
 from evaluation.sightings import Sighting
+from evaluation.watching import mended_before, paged_before
 from evaluation.world import ROW
 from incident.anomalies import Thresholds, assess, judge_metrics
 from incident.evidence import SourceState
@@ -50,13 +51,14 @@ REFERENCES = (Decider.ALWAYS, Decider.NEVER, Decider.SEED)
 
 def respond_all(sighting: Sighting) -> dict[Decider, Response]:
     """What each decider does about what is seen; the same sighting gives the same responses."""
-    decided = decisions(sighting)
+    before = paged_before(sighting, ACTS, lambda seen, service: decide(seen, service, ACTS))
+    decided = [] if mended_before(sighting.scene, before) else decisions(sighting)
     paged = next((minute for minute, _, verdict in decided if verdict.course is not Course.WATCH), None)
     return {
-        Decider.PRODUCTION: _done(decided, ACTS),
-        Decider.ALONE: _done(decided, ACTS.model_copy(update={"page_beside": False})),
+        Decider.PRODUCTION: _done(decided, ACTS, before),
+        Decider.ALONE: _done(decided, ACTS.model_copy(update={"page_beside": False}), before),
         Decider.ALWAYS: _always(sighting),
-        Decider.NEVER: Response(paged_after=paged),
+        Decider.NEVER: Response(paged_after=paged if before is None else before),
         Decider.SEED: _seed(sighting),
     }
 
@@ -103,7 +105,8 @@ def _is_critical(sighting: Sighting, service: int) -> bool:
     return any(band is not None and band.holds(sighting.reading(service, metric)) for metric, band in limits)
 
 
-def _done(decided: Sequence[tuple[int, int, Verdict]], policy: Policy) -> Response:
+def _done(decided: Sequence[tuple[int, int, Verdict]], policy: Policy, before: int | None) -> Response:
+    """What is done by those verdicts, where somebody may have been paged in the minute `before`."""
     paging = {Course.PAGE, Course.ACT} if policy.page_beside else {Course.PAGE}
     return Response(
         rollbacks=tuple(
@@ -116,7 +119,9 @@ def _done(decided: Sequence[tuple[int, int, Verdict]], policy: Policy) -> Respon
             for minute, service, verdict in decided
             if verdict.course is Course.ASK
         ),
-        paged_after=next((minute for minute, _, verdict in decided if verdict.course in paging), None),
+        paged_after=next((minute for minute, _, verdict in decided if verdict.course in paging), None)
+        if before is None
+        else before,
         undoes=policy.undo,
     )
 
@@ -136,7 +141,7 @@ def decide(sighting: Sighting, service: int, policy: Policy, fleet: int = 0) -> 
     evidence = sighting.evidence(service)
     critical = _is_critical(sighting, service)
     if (critical and _could_be_blamed(sighting, service)) or _climbs(sighting, service):
-        evidence = evidence.model_copy(update={"background": background(sighting, service, policy.sensitivity)})
+        evidence = evidence.model_copy(update={"background": background(sighting, service, policy)})
     assessment = assess(evidence, policy.thresholds)
     decision = propose(evidence, assessment, policy.deployment_explains_within)
     ledger = LedgerView(state=SourceState.OK, at=sighting.now, fleet_last_hour=fleet)

@@ -70,6 +70,8 @@ class Fault:
     leaks_since: int = 0
     leak_slope: float = 0.0
     """Memory a minute."""
+    room: float = 1.0
+    """What a leak may take until the process has no memory left, and dies."""
 
 
 def memory_of_leak(fault: Fault, restarts: tuple[int, ...], cured: int) -> Array:
@@ -77,20 +79,18 @@ def memory_of_leak(fault: Fault, restarts: tuple[int, ...], cured: int) -> Array
     taken = np.zeros(ROWS)
     held = 0.0
     for row in range(max(fault.leaks_since, 0), ROWS):
-        held = 0.0 if row in restarts or row >= cured or held >= LEAK_LIMIT else held + fault.leak_slope
+        held = 0.0 if row in restarts or row >= cured or held >= fault.room else held + fault.leak_slope
         taken[row] = held
     return taken
 
 
-LEAK_LIMIT = 0.3
-"""Memory that a leak may take until the process dies."""
 _HURTS = 0.75
-"""The share of that from which on it hurts."""
+"""The share of the room from which on a leak hurts."""
 
 
-def leak_strength(taken: Array) -> Array:
-    """Shape as `taken`, 0..1: how much a leak hurts."""
-    return np.clip((taken / LEAK_LIMIT - _HURTS) / (1 - _HURTS), 0, 1)
+def leak_strength(fault: Fault, taken: Array) -> Array:
+    """Shape as `taken`, 0..1: how much a leak hurts that has taken so much."""
+    return np.clip((taken / fault.room - _HURTS) / (1 - _HURTS), 0, 1)
 
 
 def lay(effect: Effect, service: int, strength: Array, strain: Strain) -> None:
@@ -112,7 +112,8 @@ def make_fault(kind: FaultClass, world: World, onset: int, random: np.random.Gen
         case FaultClass.DEPENDENCY:
             fault = Fault(kind, onset, strength, {_below(world, random): draw_effect(random, by_itself=True)})
         case FaultClass.LEAK:
-            fault = _leak(inside, onset, random)
+            room = 1 - float(np.median(world.memory[:, inside]))
+            fault = _leak(inside, room, onset, random)
         case FaultClass.PARTIAL_OUTAGE:
             strength = _until(strength, onset + int(random.integers(20, 120)))
             fault = Fault(kind, onset, strength, _outage(world, random))
@@ -133,7 +134,7 @@ def _below(world: World, random: np.random.Generator) -> int:
     return int(random.integers(1, len(world.services)))
 
 
-def _leak(service: int, onset: int, random: np.random.Generator) -> Fault:
+def _leak(service: int, room: float, onset: int, random: np.random.Generator) -> Fault:
     """Memory that grows for 40 minutes to seven hours before it shows."""
     ahead = int(random.integers(40, 420))
     effect = Effect(errors=float(random.uniform(0.05, 0.4)), latency=float(random.uniform(2, 8)))
@@ -144,7 +145,8 @@ def _leak(service: int, onset: int, random: np.random.Generator) -> Fault:
         effects={service: effect},
         leaking=service,
         leaks_since=onset - ahead,
-        leak_slope=_HURTS * LEAK_LIMIT / ahead,
+        leak_slope=_HURTS * room / ahead,
+        room=room,
     )
 
 

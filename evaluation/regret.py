@@ -171,15 +171,15 @@ def _try_all(sighting: Sighting) -> dict[Decider, _Trial]:
     responses = respond_all(sighting)
     _, least = best(at, responses.values())
     helps = min((at.user_error_minutes(each) for each in _remedied(at)), default=math.inf)
-    worth = helps < at.user_error_minutes(PAGE) - PRACTICAL * at.users
-    return {each: _trial(at, response, least, worth=worth) for each, response in responses.items()}
+    return {each: _trial(at, response, least, helps) for each, response in responses.items()}
 
 
 def _remedied(at: Scene) -> Iterable[Response]:
     return (Response(rollbacks=(each,), paged_after=0, undoes=True) for each in at.remedies)
 
 
-def _trial(at: Scene, response: Response, least: float, *, worth: bool) -> _Trial:
+def _trial(at: Scene, response: Response, least: float, helps: float) -> _Trial:
+    """How `response` did, where the best one in hindsight costs `least`, and the best rollback `helps`."""
     cost = at.user_error_minutes(response)
     acted = bool(response.rollbacks)
     harmful = acted and cost > at.user_error_minutes(PAGE) + PRACTICAL * at.users
@@ -193,7 +193,7 @@ def _trial(at: Scene, response: Response, least: float, *, worth: bool) -> _Tria
         on_guilty=harmful
         and bad is not None
         and any(each.service == bad.service and each.target < bad.number for each in response.rollbacks),
-        missed=worth and not acted and not response.asked,
+        missed=helps < cost - PRACTICAL * at.users and not acted and not response.asked,
     )
 
 

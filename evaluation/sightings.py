@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.arms import Scene, scene
-from evaluation.cases import Case, Release
+from evaluation.cases import Case, Reconfiguration, Release
 from evaluation.measuring import EPOCH, SHOWN, Noise, alerts, breaches, measured
 from evaluation.world import ROW
 from incident.evidence import (
@@ -46,7 +46,7 @@ class Sighting:
 
     scene: Scene
     minute: int
-    """Since the decision."""
+    """Since the decision; below 0: before it."""
     newest: int
     """The row of the newest sample."""
     first: int
@@ -133,6 +133,7 @@ class Sighting:
                 new=True,
             )
             for number in range(1, self.new_templates.get(service, 0) + 1)
+            if self.scene.case.fault.onset <= self.scene.decided + self.minute
         )
         state = SourceState.OK if templates else SourceState.EMPTY
         return LogsReport(source="simulator", state=state, templates=templates)
@@ -151,8 +152,14 @@ class Sighting:
         return AlertsReport(source="simulator", state=SourceState.OK, alerts=(alert,))
 
     def deployed(self, service: int) -> tuple[Release, ...]:
-        """What has gone live of that service, oldest first."""
-        return tuple(each for each in self.scene.case.of(service) if each.row <= self.scene.decided)
+        """What has gone live of that service, oldest first; what would after the decision is held back."""
+        known = self.scene.decided + min(self.minute, 0)
+        return tuple(each for each in self.scene.case.of(service) if each.row <= known)
+
+    def told(self, services: Collection[int]) -> tuple[Reconfiguration, ...]:
+        """What somebody has told of the configurations of those services."""
+        made, known = self.scene.case.reconfigurations, self.scene.decided + self.minute
+        return tuple(each for each in made if each.service in services and each.told <= known)
 
     def live(self, service: int) -> Release:
         """What is live of that service."""

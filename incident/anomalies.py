@@ -5,10 +5,12 @@ be read is an anomaly of its own: it opens an incident rather than pass for heal
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from pydantic import Field
 
 from incident.burn_rate import Urgency
+from incident.cause import MEMORY, Climb
 from incident.evidence import BurnReport, Evidence, Health, Metric, MetricsReport, Normal, Reading, SourceState
 from incident.model import Fact
 from incident.severity import Severity, worst
@@ -143,12 +145,40 @@ def _unreadable(metric: Metric) -> Anomaly:
 def assess(evidence: Evidence, thresholds: Thresholds) -> Assessment:
     """What `evidence` shows: measured anomalies, what the service and its alerts say, and what cannot be read.
 
-    Where the service burns what its objective allows, that is one anomaly beside them, of the most urgent burn.
+    Where the service burns what its objective allows, that is one anomaly beside them, of the most urgent burn; memory
+    that is normal, but climbs and will soon be critical, is one as well.
     """
     measured = judge_metrics(evidence.metrics, thresholds, evidence.normals)
+    if all(each.kind is not Kind.MEMORY for each in measured):
+        measured += tuple(_foreseen(evidence, thresholds))
     burn = _burning(evidence.burn, evidence.metrics.value(Metric.ERROR_RATE)) if evidence.burn else ()
     anomalies = (*measured, *burn, *_hearsay(evidence))
     return Assessment(anomalies=anomalies, severity=worst(*(anomaly.tier.severity for anomaly in anomalies)))
+
+
+def critical_soon(climb: Climb | None, memory: float | None, thresholds: Thresholds) -> timedelta | None:
+    """How long until `memory`, a ratio, is critical at its pace; `None`: not within `foresee`, or that is not known."""
+    limit = thresholds.memory_usage.critical
+    if climb is None or climb.what != MEMORY or memory is None or limit is None:
+        return None
+    left = climb.until(limit.above, memory)
+    return left if left is not None and left < thresholds.foresee else None
+
+
+def _foreseen(evidence: Evidence, thresholds: Thresholds) -> Iterator[Anomaly]:
+    climb, reading = evidence.climb, evidence.metrics.reading(Metric.MEMORY_USAGE)
+    left = critical_soon(climb, reading.value if reading else None, thresholds)
+    if climb and reading and left is not None:
+        soon = f"{climb.words}, and will be critical in {left.total_seconds() / 60:.0f} min"
+        yield Anomaly(
+            id=f"anomaly:{Kind.MEMORY}",
+            kind=Kind.MEMORY,
+            tier=Tier.MINOR,
+            label=f"{Tier.MINOR}_{Kind.MEMORY}: {reading.shown} ({soon})",
+            metric=reading.metric,
+            value=reading.value,
+            evidence_ids=(reading.id,),
+        )
 
 
 def _burning(report: BurnReport, errors_now: float | None) -> Iterator[Anomaly]:

@@ -4,7 +4,7 @@ Pure data, without arrays: it travels with the evidence to the analyst, to the g
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from pydantic import Field
@@ -41,6 +41,8 @@ _WORDS = {
 
 
 _OWN_DEPLOYMENT = "deployment:"
+MEMORY = "memory"
+"""What a climb of memory is of."""
 
 
 class Change(Fact):
@@ -91,6 +93,14 @@ class Climb(Fact):
     what: str = Field(description="such as memory")
     since: Moment = Field(description="the likeliest beginning; it did not climb before")
     within: Duration = Field(description="by how much it may have begun earlier or later")
+    pace: float | None = Field(
+        default=None, exclude_if=is_default, description="how much it climbs in an hour, in its unit; null: not known"
+    )
+    midway: float = Field(
+        default=0.0,
+        exclude_if=is_default,
+        description="the middle between where it began and where it is, in its unit: below, it has been given back",
+    )
 
     def may_begin(self, at: datetime) -> bool:
         """Whether `at` may be its beginning."""
@@ -100,6 +110,12 @@ class Climb(Fact):
         """When that was changed which is nearest to the beginning, if it may be it; else the likeliest beginning."""
         near = [each for each in changed if self.may_begin(each)]
         return min(near, key=lambda each: abs(self.since - each), default=self.since)
+
+    def until(self, limit: float, value: float) -> timedelta | None:
+        """The time from `value` to `limit` at its pace; `None`: it was given back, or the pace is not known."""
+        if not self.pace or value < self.midway:
+            return None
+        return timedelta(hours=max(limit - value, 0.0) / self.pace)
 
     @property
     def words(self) -> str:

@@ -366,11 +366,11 @@ class Evidence(Fact):
         """What was changed around the service, and what somebody told of."""
         return self.background.changes if self.background else ()
 
-    def with_normals(self, normals: tuple[Normal, ...]) -> "Evidence":
-        """This evidence, judged by what is known to be normal; without any, it is as it was."""
-        if not normals:
+    def with_normals(self, normals: tuple[Normal, ...], climb: Climb | None = None) -> "Evidence":
+        """This evidence, judged by what is known to be normal, and to climb; without any, it is as it was."""
+        if not normals and climb is None:
             return self
-        known = Background(source="history", state=SourceState.OK, normals=normals)
+        known = Background(source="history", state=SourceState.OK, normals=normals, climb=climb)
         return self.model_copy(update={"background": known})
 
     @property

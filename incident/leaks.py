@@ -55,6 +55,10 @@ class Rise:
     """When it begins, unix seconds."""
     within: float
     """Seconds by which it may have begun earlier or later: 99 % of the likelihood, and never less than a roll-out."""
+    pace: float
+    """How much it climbs in a second."""
+    midway: float
+    """The middle between where it began and where it is: below, it has been given back."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def find_rise(times: Array, values: Array, load: Array) -> Rise | None:
     while True:
         width = max(window / _MEDIANS, interval)
         if line := _climb(_medians(seconds, values, load, width), span - window, span):
-            return Rise(float(times[0]) + line.since, line.within)
+            return Rise(float(times[0]) + line.since, line.within, line.slope, line.now - line.rise / 2)
         if window >= span:
             return None
         window = min(2 * window, span)

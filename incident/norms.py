@@ -1,13 +1,14 @@
 """A service's own history → what is normal, when it left that, and who around it moved. Arrays in, plain data out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from incident.anomalies import Thresholds, critical_soon
 from incident.baselines import Baseline, learn_baseline
-from incident.cause import Change, Climb, Suspect
+from incident.cause import MEMORY, Change, Climb, Suspect
 from incident.detection import Detector, State
 from incident.evidence import Metric, Normal
 from incident.history import History
@@ -18,10 +19,10 @@ from incident.suspects import Scene, find_cause
 
 RECENT = 3 * 3600.0
 """Seconds up to now that may hold the trouble itself: they teach nothing of what is normal."""
-_MINUTE = 60.0
+_MINUTE, _HOUR = 60.0, 3600.0
 _AHEAD = timedelta(minutes=15)
 """How long before the trouble a climb must have begun to be its cause: what begins with it may be one of its signs."""
-_HELD = {"memory_ratio": "memory", "connections": "connections"}
+_HELD = {"memory_ratio": MEMORY, "connections": "connections"}
 """What a service holds, and gives back only where it does not leak."""
 _COLUMNS = {
     Metric.ERROR_RATE: ("error_ratio", Quantity.ERRORS),
@@ -47,6 +48,8 @@ class Norms:
     suspects: tuple[Suspect, ...]
     climb: Climb | None = None
     """What climbs and explains the trouble; its onset is then the beginning of the climb."""
+    rising: Climb | None = None
+    """What climbs, whether there is any trouble or not."""
 
 
 def frame_of(histories: Mapping[str, History]) -> Frame:
@@ -106,8 +109,9 @@ def norms_of(
     baseline = learn_baseline(healthy.only(own), service, sensitivity)
     normals = _normals(baseline, healthy.only(own), now)
     onset = _onset(Detector(baseline, interval, sensitivity, service), recent.only(own))
+    climb = climb_of(service, frame)
     if onset is None:
-        return Norms(normals, None, ())
+        return Norms(normals, None, (), rising=climb)
     scene = Scene(
         history=healthy,
         recent=recent,
@@ -117,10 +121,25 @@ def norms_of(
         changes=tuple(changes),
         interval=interval,
     )
-    begun, climb = datetime.fromtimestamp(onset, UTC), climb_of(service, frame)
+    begun = datetime.fromtimestamp(onset, UTC)
     if climb is None or climb.since > begun - _AHEAD:
-        return Norms(normals, begun, find_cause(scene).suspects)
-    return Norms(normals, climb.beginning(changed), find_cause(scene).suspects, climb)
+        return Norms(normals, begun, find_cause(scene).suspects, rising=climb)
+    return Norms(normals, climb.beginning(changed), find_cause(scene).suspects, climb, climb)
+
+
+def foreseen(norms: Norms, memory: float | None, thresholds: Thresholds, changed: Sequence[datetime]) -> Norms:
+    """The same; but where all is as usual, and memory climbs and will soon be critical, that is the trouble.
+
+    Args:
+        norms: what the histories come to.
+        memory: what the service holds now, a ratio; `None`: not known.
+        thresholds: what is critical, and how soon is soon.
+        changed: when the service itself was deployed or otherwise changed.
+    """
+    rising = norms.rising
+    if norms.onset or rising is None or critical_soon(rising, memory, thresholds) is None:
+        return norms
+    return replace(norms, onset=rising.beginning(changed), climb=rising)
 
 
 def climb_of(service: str, frame: Frame) -> Climb | None:
@@ -130,11 +149,17 @@ def climb_of(service: str, frame: Frame) -> Climb | None:
     for place, column in enumerate(frame.columns):
         if column.service == service and column.metric in _HELD:
             rise = find_rise(frame.times, frame.values[:, place], load)
-            found += [(rise.since, rise.within, _HELD[column.metric])] if rise else []
+            found += [(rise.since, _HELD[column.metric], rise)] if rise else []
     if not found:
         return None
-    since, within, what = min(found)
-    return Climb(what=what, since=datetime.fromtimestamp(since, UTC), within=timedelta(seconds=round(within)))
+    since, what, rise = min(found, key=lambda each: each[:2])
+    return Climb(
+        what=what,
+        since=datetime.fromtimestamp(since, UTC),
+        within=timedelta(seconds=round(rise.within)),
+        pace=rise.pace * _HOUR,
+        midway=rise.midway,
+    )
 
 
 def _normals(baseline: Baseline, healthy: Frame, now: float) -> tuple[Normal, ...]:

@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from incident.analysis import Analysis, Case
+from incident.anomalies import Thresholds
 from incident.budget import BudgetLimits, DaySpent, ModelCall
 from incident.burn_rate import Counted
+from incident.cause import Climb
 from incident.changes import ToldChange
 from incident.evidence import AlertsReport, DeploymentsReport, Evidence, LogsReport, MetricsReport, Normal
 from incident.history import History
@@ -176,6 +178,18 @@ class HistoryQuestion:
     """How readily something is extreme."""
     explains_within: timedelta = timedelta(hours=2)
     """How long before the onset a change may lie and still explain it."""
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    """What is critical, so that memory which soon will be is trouble already."""
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What the history of a service says of it while no incident is open."""
+
+    normals: tuple[Normal, ...] = ()
+    """What is normal; empty: not known."""
+    climb: Climb | None = None
+    """What climbs; `None`: nothing is known to."""
 
 
 class Historian(Protocol):
@@ -189,8 +203,8 @@ class Historian(Protocol):
         """
         ...
 
-    async def normals(self, asked: HistoryQuestion) -> tuple[Normal, ...]:
-        """What is normal of the service, as it was known lately; none: that is not known.
+    async def usual(self, asked: HistoryQuestion) -> Usual:
+        """What is normal of the service, and what climbs, as it was known lately.
 
         Raises:
             UnknownServiceError: the registry has no such service.

@@ -20,6 +20,9 @@ from incident.model import Fact
 from incident.policy import Mode, Policy
 from incident.severity import Severity
 
+_RIVAL = timedelta(minutes=15)
+"""How shortly before the onset another change explains it as well as the live deployment: most show within minutes."""
+
 
 class Course(StrEnum):
     """What happens now."""
@@ -150,6 +153,16 @@ def _live_prompt(matter: Matter) -> Answer | None:
     lead = matter.evidence.onset - live.activated_at
     alive = timedelta(seconds=round(max(lead.total_seconds(), 0)))
     return lead <= within, f"it was live for {alive} before the onset; the policy acts by itself within {within}"
+
+
+def _only_change(matter: Matter) -> Answer:
+    onset, service = matter.evidence.onset, matter.evidence.service
+    own = [each for each in matter.evidence.changes if each.service == service]
+    others = [each for each in own if onset - _RIVAL <= each.at <= onset]
+    if not others:
+        return True, f"nobody told of another change of {service} within {_RIVAL} before the onset"
+    newest = max(others, key=lambda each: each.at)
+    return False, f"{newest.id} explains it as well, a {newest.words}"
 
 
 def _target_known(matter: Matter) -> Answer:
@@ -321,6 +334,12 @@ RULES: tuple[Rule, ...] = (
     Rule("auto", "the mode is not `ask`", Course.ASK, _auto),
     Rule("live_guilty", "code finds it guilty: time, place and what moved speak for it", Course.ASK, _live_guilty),
     Rule("live_prompt", "it went live within `acts_within` before the onset", Course.ASK, _live_prompt),
+    Rule(
+        "only_change",
+        "nobody told of another change of the service within a quarter of an hour before the onset",
+        Course.ASK,
+        _only_change,
+    ),
     Rule("measured_severity", "the readings alone, without alerts or logs, say P0", Course.ASK, _measured_severity),
     Rule(
         "independent_signals",

@@ -4,13 +4,14 @@ Defaults are the seed's (contract.json, anomaly_thresholds): lower bounds exclus
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from incident.evidence import Metric
-from incident.model import Fact, is_default
+from incident.model import Duration, Fact, is_default
 from incident.severity import Severity
 
 
@@ -133,6 +134,12 @@ class Thresholds(Fact):
     p95_latency: _Limits = Limits(minor=Band(above=200, up_to=400))
     cpu_usage: _Limits = _limits(0.90, 0.85, 0.70)
     memory_usage: _Limits = _limits(0.90, 0.85, 0.70)
+    foresee: Duration = Field(
+        default=timedelta(hours=1),
+        ge=timedelta(0),
+        exclude_if=is_default,
+        description="memory that climbs steadily and will be critical within this is a MINOR anomaly; 0: it is none",
+    )
     alone: tuple[Metric, ...] = Field(
         default=(),
         exclude_if=is_default,

@@ -1,6 +1,8 @@
 """Histories of services as a metric store keeps them: a steady day by the minute, drawn from a seed, with changes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 
@@ -20,16 +22,22 @@ USUAL: Mapping[Metric, tuple[float, float]] = {
 """Mean and standard deviation of each metric in its unit: slow, but well."""
 
 
-def history(seed: int, changes: Mapping[Metric, tuple[float, float]] | None = None, minutes: int = MINUTES) -> History:
-    """That many minutes up to NOW.
+def history(
+    seed: int,
+    changes: Mapping[Metric, tuple[float, float]] | None = None,
+    minutes: int = MINUTES,
+    until: datetime = NOW,
+) -> History:
+    """That many minutes up to a moment.
 
     Args:
         seed: of what is drawn.
         changes: of a metric, how many minutes ago it changed, and to what.
         minutes: how long it is.
+        until: when it ends.
     """
     draw = np.random.default_rng(seed)
-    times = NOW.timestamp() - 60.0 * np.arange(minutes)[::-1]
+    times = until.timestamp() - 60.0 * np.arange(minutes)[::-1]
     values = {}
     for metric, (mean, spread) in USUAL.items():
         course = np.abs(draw.normal(mean, spread, minutes))
@@ -38,6 +46,14 @@ def history(seed: int, changes: Mapping[Metric, tuple[float, float]] | None = No
             course[minutes - int(ago) :] = value
         values[metric] = tuple(course.tolist())
     return History(source="prometheus", times=tuple(times.tolist()), values=values)
+
+
+def climbed(kept: History, hours: float, levels: tuple[float, float], teeth: float = 0.005) -> History:
+    """`kept`, with memory that has climbed for so long from one level to the other, in teeth that are so high."""
+    now, (first, last) = kept.times[-1], levels
+    share = [max(0.0, 1 - (now - each) / (3600 * hours)) for each in kept.times]
+    memory = tuple(first + (last - first) * each + teeth * (place % 3) for place, each in enumerate(share))
+    return replace(kept, values={**kept.values, Metric.MEMORY_USAGE: memory})
 
 
 class KeptHistory:

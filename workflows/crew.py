@@ -231,6 +231,7 @@ class Crew:
             limits=policy.recovery,
             source_timeout=policy.source_timeout,
             normals=self._dossier.evidence.normals if self._dossier.evidence else (),
+            climb=self._dossier.evidence.climb if self._dossier.evidence else None,
             burn=self._dossier.evidence.burn if self._dossier.evidence else None,
             ask_live=ask_live,
         )

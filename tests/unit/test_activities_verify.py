@@ -7,6 +7,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.observation import Observer
 from activities.verify import Verified, Verify, VerifyInput
+from incident.cause import Climb
 from incident.errors import PermanentError, UnknownServiceError
 from incident.evidence import Metric, Neighbour, Source
 from incident.recovery import Classification, Recovery
@@ -55,6 +56,17 @@ async def test_one_look_says_how_it_is_compared_with_before() -> None:
     assert found.recovery.classification is Classification.SIGNIFICANT_IMPROVEMENT
     assert (found.recovery.settled, found.severity, found.live) == (False, Severity.P3, None)
     assert set(service.reads) == {Source.METRICS, Source.ALERTS}
+
+
+@pytest.mark.parametrize(("memory", "well"), [(80.0, False), (45.0, True)], ids=["climbs on", "given back"])
+async def test_memory_that_climbs_has_not_recovered_before_it_was_given_back(memory: float, well: bool) -> None:  # noqa: FBT001 - the case
+    climb = Climb(what="memory", since=builders.NOW, within=timedelta(minutes=5), pace=0.3, midway=0.5)
+    service = FakeService(live=100)
+    service.answer(Source.METRICS, builders.metrics({"memory_usage": memory}))
+    before = builders.look(seen=builders.degraded_evidence().with_normals((), climb))
+    found = await looked(service, before=before, climb=climb, times=5)
+    assert (found.recovery.classification is Classification.FULLY_RECOVERED) is well
+    assert (len(found.looks), found.severity) == ((2, Severity.P3) if well else (5, Severity.P2))
 
 
 async def test_the_looks_before_count() -> None:

@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from incident.anomalies import (
     assess,
     judge_metrics,
 )
+from incident.cause import Climb
 from incident.evidence import Health, Metric, MetricsReport, Reading, SourceState, unseen
 from incident.severity import Severity
 from tests.builders import (
@@ -33,6 +35,7 @@ from tests.builders import (
 
 CONTRACT = json.loads((Path(__file__).parents[1] / "contract/seed/contract.json").read_text())["flow"]
 VECTORS = CONTRACT["anomaly_vectors"]
+CLIMBS = f"memory has climbed since {NOW:%Y-%m-%d %H:%MZ}, give or take 5 min"
 JUDGED = ("error_rate", "p99_latency", "p95_latency", "cpu_usage", "memory_usage")
 
 
@@ -168,6 +171,34 @@ def test_each_firing_alert_is_a_minor_anomaly_however_loud_it_calls_itself() -> 
     ]
     assert found.anomalies[0].label == "MINOR_ALERT: One"
     assert found.measured_severity is Severity.P3
+
+
+@pytest.mark.parametrize(
+    ("memory", "pace", "foresee", "label"),
+    [
+        (0.69, 0.3, 60, f"MINOR_MEMORY: 69.0% ({CLIMBS}, and will be critical in 42 min)"),
+        (0.69, 0.2, 60, ""),
+        (0.69, 0.3, 30, ""),
+        (0.69, 0.3, 0, ""),
+        (0.69, None, 60, ""),
+        (0.49, 3.0, 60, ""),
+        (0.86, 0.3, 60, "WARNING_MEMORY: 86.0%"),
+    ],
+    ids=["soon", "later", "not wanted so early", "never wanted", "unknown pace", "given back", "seen already"],
+)
+def test_memory_that_climbs_and_will_soon_be_critical_is_an_anomaly(
+    memory: float, pace: float | None, foresee: int, label: str
+) -> None:
+    climb = Climb(what="memory", since=NOW, within=timedelta(minutes=5), pace=pace, midway=0.5)
+    seen = evidence(metrics=metrics({"memory_usage": 100 * memory})).with_normals((), climb)
+    thresholds = Thresholds(foresee=timedelta(minutes=foresee))
+    assert [each.label for each in assess(seen, thresholds).anomalies] == ([label] if label else [])
+
+
+def test_other_things_that_climb_are_never_critical() -> None:
+    climb = Climb(what="connections", since=NOW, within=timedelta(minutes=5), pace=0.3, midway=0.0)
+    seen = evidence(metrics=metrics({"memory_usage": 69.0})).with_normals((), climb)
+    assert assess(seen, Thresholds()).healthy
 
 
 def test_the_summary_shows_the_worst_tier_and_counts_all() -> None:

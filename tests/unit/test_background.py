@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -20,12 +19,13 @@ from incident.errors import TransientError
 from incident.evidence import Background, Evidence, Metric, Source, SourceState
 from incident.history import History
 from incident.norms import RECENT
-from incident.ports import HistoryQuestion
+from incident.ports import HistoryQuestion, Usual
+from incident.severity import Severity
 from incident.watching import WatchLimits
 from tests import builders
 from tests.builders import ENVIRONMENT, NOW, SERVICE
 from tests.fakes import FakeService, FakeServices, InMemoryStore
-from tests.histories import FakeSurroundings, KeptHistory, history
+from tests.histories import FakeSurroundings, KeptHistory, climbed, history
 
 LIMIT = timedelta(seconds=10)
 WITHIN = timedelta(hours=2)
@@ -189,7 +189,7 @@ async def test_what_is_normal_is_read_once_an_hour() -> None:
     assert kept
     for minutes, read in ((0, 1), (59, 1), (61, 2)):
         scene.now = NOW + timedelta(minutes=minutes)
-        assert {each.metric for each in await scene.historian.normals(ASKED)} == {
+        assert {each.metric for each in (await scene.historian.usual(ASKED)).normals} == {
             Metric.ERROR_RATE,
             Metric.P99_LATENCY,
             Metric.CPU_USAGE,
@@ -203,7 +203,7 @@ async def test_where_nothing_is_known_it_is_asked_again_soon() -> None:
     assert kept
     for minutes, read in ((0, 1), (4, 1), (6, 2)):
         scene.now = NOW + timedelta(minutes=minutes)
-        assert await scene.historian.normals(ASKED) == ()
+        assert await scene.historian.usual(ASKED) == Usual()
         assert kept.read == read
 
 
@@ -234,10 +234,7 @@ async def test_a_watched_service_is_judged_by_what_is_normal_for_it(known: bool,
 
 def leaking(hours: float, troubled: Mapping[Metric, tuple[float, float]] = BAD) -> History:
     """A history whose memory has climbed for so long, from 40 % to 80 %."""
-    kept = history(1, troubled)
-    climbed = [max(0.0, 1 - (kept.times[-1] - each) / (3600 * hours)) for each in kept.times]
-    memory = tuple(0.4 + 0.4 * share + 0.005 * (place % 3) for place, share in enumerate(climbed))
-    return replace(kept, values={**kept.values, Metric.MEMORY_USAGE: memory})
+    return climbed(history(1, troubled), hours, (0.4, 0.8))
 
 
 async def leaks(hours: float, live_for: timedelta, store: InMemoryStore | None = None) -> Evidence:
@@ -264,6 +261,23 @@ async def test_a_deployment_far_from_the_beginning_of_a_leak_is_innocent(live_fo
     judged, words = guilt_of_live(cause_of(seen, assess(seen, Thresholds()), WITHIN), seen)
     assert judged is Guilt.INNOCENT
     assert words.startswith("deployment:101 is innocent: memory has climbed since ")
+
+
+async def test_memory_that_will_soon_be_critical_is_trouble_before_anything_else_is() -> None:
+    scene = Scene({SERVICE: climbed(history(1), 4, (0.44, 0.67), teeth=0.1)})
+    live = builders.bad_deployment(activated_at=NOW - timedelta(hours=4, minutes=2))
+    measured = builders.metrics({"memory_usage": 86.0})
+    seen = await scene.completed(
+        builders.evidence(metrics=measured, deployments=builders.deployments(live, builders.deployment(100)))
+    )
+    assert seen.onset == live.activated_at
+    assessed = assess(seen, Thresholds())
+    assert (assessed.severity, [each.kind for each in assessed.anomalies]) == (Severity.P2, [Kind.MEMORY])
+    assert "and will be critical in 4" in assessed.summary
+    assert guilt_of_live(cause_of(seen, assessed, WITHIN), seen)[0] is Guilt.GUILTY
+    usual = await scene.historian.usual(ASKED)
+    watched = builders.evidence(metrics=measured).with_normals(usual.normals, usual.climb)
+    assert [each.kind for each in assess(watched, Thresholds()).anomalies] == [Kind.MEMORY]
 
 
 async def test_memory_that_climbs_with_the_trouble_is_a_sign_of_it_and_not_its_cause() -> None:

@@ -4,11 +4,13 @@ import pytest
 
 from commander.__main__ import run
 from commander.decisions import show
-from evaluation.arms import PAGE
-from evaluation.deciding import Decider, decisions, respond_all
+from evaluation.arms import PAGE, Response
+from evaluation.deciding import ACTS, Decider, decisions, respond_all
 from evaluation.faults import FaultClass
 from evaluation.measuring import NOISES
 from evaluation.regret import DecisionsReport, judge_decisions, noticed
+from evaluation.sightings import Sighting, moment
+from evaluation.watching import mended_before, paged_before
 from incident.gate import Course
 
 USUAL, HARSH = 1, 3
@@ -67,6 +69,41 @@ def test_a_leak_is_rolled_back_though_its_deployment_had_been_live_for_hours() -
     assert (service, verdict.course) == (leaking, Course.ACT)
     assert verdict.target is not None
     assert verdict.target < bad.number
+
+
+@pytest.fixture(scope="module")
+def leaks() -> list[Sighting]:
+    return [noticed(FaultClass.LEAK, USUAL, number, seed=1)[0] for number in range(4)]
+
+
+def test_a_leak_is_paged_before_it_alerts_and_what_is_mended_by_then_leaves_nothing_to_decide(
+    leaks: list[Sighting],
+) -> None:
+    responses = [respond_all(each) for each in leaks]
+    paged = [each[Decider.PRODUCTION].paged_after for each in responses]
+    assert all(minute is not None and minute < 0 for minute in paged)
+    assert [each[Decider.NEVER].paged_after for each in responses] == paged
+    mended = [mended_before(each.scene, minute) for each, minute in zip(leaks, paged, strict=True)]
+    assert any(mended)
+    for leak, response, nothing_left in zip(leaks, responses, mended, strict=True):
+        production = response[Decider.PRODUCTION]
+        assert not nothing_left or production == Response(paged_after=production.paged_after, undoes=True)
+        assert leak.scene.user_error_minutes(production) < leak.scene.user_error_minutes(PAGE)
+
+
+def test_nobody_is_paged_ahead_of_what_does_not_leak() -> None:
+    seen, _ = noticed(FaultClass.BAD_DEPLOYMENT, USUAL, 0, seed=1)
+    assert paged_before(seen, ACTS, lambda _, __: pytest.fail("there is nothing to decide")) is None
+
+
+def test_what_is_not_known_yet_is_not_seen(leaks: list[Sighting]) -> None:
+    for each in leaks:
+        then = each.later(each.scene.case.fault.leaks_since - each.scene.decided)
+        seen = then.evidence(each.scene.case.fault.leaking or 0)
+        assert not seen.logs.templates
+        assert not seen.alerts.firing
+        assert all(release.activated_at <= then.now for release in seen.deployments.deployments if release.activated_at)
+        assert all(moment(told.told) <= then.now for told in then.told(each.scene.case.world.inside))
 
 
 def test_nothing_is_decided_anew_once_something_is_rolled_back() -> None:

@@ -589,6 +589,7 @@ def test_only_these_rules_may_be_overruled_by_a_person() -> None:
         "auto",
         "live_guilty",
         "live_prompt",
+        "only_change",
         "measured_severity",
         "independent_signals",
         "confidence",
@@ -649,6 +650,19 @@ def test_a_told_change_nearer_to_the_onset_than_the_live_deployment_is_paged_not
     known = Background(source="store", state=SourceState.EMPTY, changes=(change,))
     verdict = judged(seen=degraded_evidence(background=known))
     assert (verdict.course, verdict.target) == (Course.PAGE, None)
-    assert failed(verdict) == {"live_not_innocent", "live_guilty"}
+    assert failed(verdict) == {"live_not_innocent", "live_guilty", "only_change"}
     assert verdict.cause
     assert verdict.cause.guilty == change
+
+
+@pytest.mark.parametrize(
+    ("minutes", "service", "course"),
+    [(14, SERVICE, Course.ASK), (16, SERVICE, Course.ACT), (14, "checkout", Course.ACT)],
+)
+def test_a_deployment_shortly_after_another_change_of_the_service_is_asked_about(
+    minutes: int, service: str, course: Course
+) -> None:
+    change = told_change(service=service, at=ONSET - timedelta(minutes=minutes)).seen_from(SERVICE)
+    known = Background(source="store", state=SourceState.EMPTY, changes=(change,))
+    verdict = judged(seen=degraded_evidence(background=known))
+    assert (verdict.course, failed(verdict)) == (course, {"only_change"} if course is Course.ASK else set())

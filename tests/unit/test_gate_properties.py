@@ -26,7 +26,7 @@ from activities.remediate import Remediate, Remediated, RemediateInput
 from incident.anomalies import Anomaly, Assessment, Kind, Tier
 from incident.decision import Decision
 from incident.errors import IntegrationError, TransientError
-from incident.evidence import Deployment, DeploymentsReport, Evidence, Source, SourceState
+from incident.evidence import Background, Deployment, DeploymentsReport, Evidence, Source, SourceState
 from incident.freeze import Freeze, Weekday
 from incident.gate import Course, Verdict, judge
 from incident.ledger import LedgerView, Remediation, RemediationKind, RunState, Stop
@@ -79,6 +79,17 @@ def begun(seen: Evidence) -> datetime:
     return min([each.started_at for each in seen.alerts.alerts if each.state == "firing"] + [seen.collected_at])
 
 
+def told_within(case: Case, since: datetime) -> bool:
+    """Whether somebody told of a change of the service from then to when it began."""
+    times = [each.at for each in case.evidence.changes if each.service == case.evidence.service]
+    return any(since <= at <= begun(case.evidence) for at in times)
+
+
+def outdone(case: Case, went_live: datetime) -> bool:
+    """Whether what is wrong was measured, and another change came between the deployment and that."""
+    return told_within(case, went_live + SECOND) and any(each.value is not None for each in case.assessment.anomalies)
+
+
 def defensible(case: Case) -> bool:
     """Whether nothing forbids it that no person may overrule."""
     proposal, seen, rules = case.decision, case.evidence, case.policy
@@ -100,6 +111,7 @@ def defensible(case: Case) -> bool:
         and not case.ledger.stops
         and rules.mode != "shadow"
         and went_live <= onset <= went_live + rules.deployment_explains_within
+        and not outdone(case, went_live)
         and was_live < went_live
         and len(newer) <= rules.max_deployments_back
         and wanted[0].once_healthy is True
@@ -119,6 +131,7 @@ def unattended(case: Case) -> bool:
         rules.mode == "auto"
         and went_live is not None
         and begun(case.evidence) - went_live <= rules.acts_within
+        and not told_within(case, begun(case.evidence) - MINUTE * 15)
         and any(each.tier == "CRITICAL" and each.value is not None for each in case.assessment.anomalies)
         and len(signs) >= rules.min_signals
         and bool(signs & MEASURED_SIGNS)
@@ -262,6 +275,7 @@ PARTS: dict[str, st.SearchStrategy[Any]] = {
         st.sampled_from([ONSET, NOW, NOW + MINUTE, NOW - MINUTE * 10, NOW - MINUTE * 11, NOW - HOUR * 3]), max_size=2
     ),
     "history": histories,
+    "told": st.sampled_from([(SERVICE, 7), (SERVICE, 9), (SERVICE, 15), (SERVICE, 16), (SERVICE, -1), ("checkout", 7)]),
     "assessment": assessments,
     "past": st.lists(remediations, min_size=1, max_size=3),
     "ledger_state": st.sampled_from([SourceState.FAILED, SourceState.FAILED, SourceState.EMPTY]),
@@ -290,6 +304,14 @@ wild = one_each(range(10), *[[*PARTS, *[""] * 10]] * 4).map(lambda drawn: frozen
 """Which parts are drawn at random."""
 
 
+def known_of(told: tuple[str, int] | None) -> Background | None:
+    """The background with one change, so many minutes before ONSET, that somebody told of."""
+    if told is None:
+        return None
+    change = builders.told_change(service=told[0], at=ONSET - MINUTE * told[1]).seen_from(SERVICE)
+    return Background(source="store", state=SourceState.EMPTY, changes=(change,))
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     drawn = draw(wild)
@@ -313,6 +335,7 @@ def cases(draw: st.DrawFn) -> Case:
                 "environment": environment,
                 "service": service,
                 "deployments": part("history", USUAL),
+                "background": known_of(part("told", None)),
                 "alerts": DEGRADED.alerts
                 if onset is None
                 else builders.alerts(*(builders.alert(str(each), started_at=at) for each, at in enumerate(onset))),

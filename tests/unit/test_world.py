@@ -8,12 +8,12 @@ import pytest
 
 from evaluation.arms import HORIZON, PAGE, WATCH, Response, Rollback, best, scene
 from evaluation.cases import Case, Fates, Release, make_case, unattended
+from evaluation.deciding import ACTS
 from evaluation.faults import MIX, Effect, Fault, FaultClass
 from evaluation.histories import background
 from evaluation.measuring import NOISES
 from evaluation.sightings import sight
 from evaluation.world import ENTRY, ROWS, Call, World, flow, make_world, no_strain, slower_than
-from incident.sensitivity import Sensitivity
 
 ONSET = 610
 DECIDED = 615
@@ -207,7 +207,7 @@ def test_only_what_has_happened_by_the_decision_is_seen() -> None:
     for each in filter(None, seen):
         now = each.now.timestamp()
         assert each.frame_of(each.scene.case.world.inside).times[-1] < now
-        assert all(change.at.timestamp() <= now for change in background(each, ENTRY, Sensitivity()).changes)
+        assert all(change.at.timestamp() <= now for change in background(each, ENTRY, ACTS).changes)
         evidence = each.evidence(next(iter(each.fired)))
         assert evidence.alerts.firing
         assert evidence.onset <= evidence.collected_at

@@ -59,8 +59,18 @@ async def test_people_are_told_which_change_explains_it(staff: Staff) -> None:
         assert said.endswith(": database pool from 20 to 10")
 
 
-async def test_a_told_change_of_before_the_deployment_holds_no_rollback_up(staff: Staff) -> None:
+async def test_a_deployment_shortly_after_a_told_change_is_asked_about(staff: Staff) -> None:
     store = await told_of(datetime.now(UTC) - timedelta(minutes=6))
+    shift = await staff(surroundings=UNMEASURED, store=store)
+    snapshot = await shift.handle({"approvers": ()})
+    assert shift.service.rollback.starts == []
+    assert snapshot.verdict
+    (refused,) = (each for each in snapshot.verdict.refusals if each.startswith("only_change"))
+    assert refused.startswith("only_change: change:pool explains it as well, a configuration change of payment-api at ")
+
+
+async def test_a_told_change_of_long_before_the_deployment_holds_no_rollback_up(staff: Staff) -> None:
+    store = await told_of(datetime.now(UTC) - timedelta(minutes=30))
     shift = await staff(surroundings=UNMEASURED, store=store)
     assert (await shift.handle()).outcome is Outcome.RECOVERED
     assert len(shift.service.rollback.starts) == 1

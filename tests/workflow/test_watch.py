@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 import pytest
@@ -15,14 +15,18 @@ from incident.burn_rate import Objective
 from incident.dossier import Trigger
 from incident.errors import TransientError
 from incident.evidence import Source
+from incident.gate import Course
+from incident.history import History
 from incident.identifiers import workflow_id
 from incident.policy import Policy
+from incident.recovery import Classification
 from incident.severity import Severity
 from incident.snapshot import Outcome
 from integrations.temporal import make_current
 from tests import builders
 from tests.burns import OBJECTIVE, SLOW, FakeCounters, counted
 from tests.fakes import FakeService, FakeServices
+from tests.histories import FakeSurroundings, KeptHistory, climbed, history
 from tests.workflow.shift import PATIENCE, Handle, Shift, ended, unique, until, until_true
 from worker.bootstrap import build_watcher, build_worker
 from worker.settings import WorkerSettings
@@ -141,11 +145,14 @@ async def watching(server: WorkflowEnvironment) -> AsyncIterator[Watching]:
             known: bool = True,
             build_id: str = "only",
             burns: Mapping[str, float] | None = None,
+            kept: History | None = None,
         ) -> Watcher:
             service, counters = FakeService(live=live), FakeCounters({})
             services = FakeServices(service)
-            shift = Shift(server, service=service, services=services, counters=counters)
+            surroundings = FakeSurroundings({})
+            shift = Shift(server, service=service, services=services, counters=counters, surroundings=surroundings)
             watcher = Watcher(shift, service, services)
+            surroundings.histories[watcher.name] = KeptHistory(kept) if kept else None
             counters.answers[watcher.name] = counted(burns)
             if known:
                 watcher.register()
@@ -181,6 +188,22 @@ async def test_what_is_bad_opens_one_incident_that_is_handled_as_any_other(watch
     assert (record.outcome, record.trigger.source) == (Outcome.RECOVERED, "watch")
     assert "CRITICAL" in record.trigger.reason
     assert len(watcher.seen.rollback.begun) == 1
+
+
+async def test_memory_that_will_soon_be_critical_opens_an_incident_that_pages(watching: Watching) -> None:
+    kept = climbed(history(1, until=datetime.now(UTC)), 4, (0.44, 0.67), teeth=0.1)
+    watcher = await watching(kept=kept)
+    watcher.seen.answer(Source.METRICS, builders.metrics({"memory_usage": 86.0}))
+    await watcher.begin()
+    await watcher.until_stands(WatchStage.RESTING)
+    (run,) = await watcher.incidents()
+    record = await ended(watcher.incident(run))
+    assert record.trigger.reason.startswith("MINOR: MINOR_MEMORY: 86.0% (memory has climbed since ")
+    assert record.verdict
+    assert (record.verdict.severity, record.verdict.course) == (Severity.P2, Course.PAGE)
+    assert len(watcher.shift.pager.sent) == 1
+    assert record.recovery
+    assert record.recovery.classification is not Classification.FULLY_RECOVERED
 
 
 async def test_a_slow_burn_that_no_fixed_limit_sees_opens_an_incident(watching: Watching) -> None:
