@@ -21,7 +21,7 @@ from incident.snapshot import Snapshot
 from tests.e2e.conftest import commander
 from workflows.desk import IncidentDesk, OpenIncident
 from workflows.incident import IncidentWorkflow
-from workflows.messages import CancelRequest
+from workflows.messages import ApprovalAnswer, CancelRequest
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -160,14 +160,14 @@ async def test_a_change_told_of_while_a_person_is_asked_stops_the_rollback_that_
     desk = IncidentDesk(staff.stack.client)
     incident = await asking(desk)
     handle = staff.stack.client.get_workflow_handle_for(IncidentWorkflow.run, incident.workflow_id)
-    evidence = (await desk.dossier(handle)).evidence
-    assert evidence
-    made = evidence.onset.isoformat()  # later than deployment 101 went live, and not too late to explain it
+    dossier = await desk.dossier(handle)
+    assert dossier.evidence
+    assert dossier.proposal
+    made = dossier.evidence.onset.isoformat()  # later than deployment 101 went live, and not too late to explain it
     change = ("change", "payment-api", "pool from 20 to 10", "--id", "pool", "--at", made)
     said = await commander(tmp_path, *change, environment=staff.ada)
     assert said.status == 0, said.err
-    approved = await commander(tmp_path, "approve", incident.incident_id, environment=staff.ada)
-    assert approved.status == 0, approved.err
+    await desk.answer(handle, ApprovalAnswer(digest=dossier.proposal.digest, approver="ada", approved=True))
     await until_paged(desk, handle)
     await desk.cancel(handle, CancelRequest(by="ada"))
 
