@@ -265,9 +265,10 @@ class Remediate:
         ledger = await self._memory.view_but(order.environment, order.service, order.incident_id, self._clock())
         known = seen if isinstance(told, str) else with_changes(seen, told)
         verdict = judge(task.decision, known, task.assessment, ledger, task.policy)
-        if not _allows(verdict, task):
+        before = judge(task.decision, seen, task.assessment, ledger, task.policy)
+        if not _allows(verdict, task) or _guilty(verdict) != _guilty(before):  # nobody has approved that
             refused = verdict.refusals or ("the gate does not allow this target",)
-            void = known != seen and _allows(judge(task.decision, seen, task.assessment, ledger, task.policy), task)
+            void = known != seen and _allows(before, task)
             if void:
                 refused = (*news(seen, known, verdict.cause), *refused)
             return Remediated(refused=refused, void=void, findings=verdict.findings), verdict.findings
@@ -284,6 +285,10 @@ class Remediate:
         """Enters how `run` ended; a ledger that is away by now holds up nothing."""
         if run.state.ended:
             await self._memory.finish(run.correlation_id, run.state)
+
+
+def _guilty(verdict: Verdict) -> Change | None:
+    return verdict.cause.guilty if verdict.cause else None
 
 
 def _allows(verdict: Verdict, task: RemediateInput) -> bool:

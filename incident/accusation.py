@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from incident.cause import Change, ChangeVerdict, Guilt, Suspect
+from incident.cause import Change, ChangeKind, ChangeVerdict, Guilt, Suspect
 from incident.model import Fact, Moment, Ratio
 
 SUSPECTED = 0.75
@@ -17,6 +17,8 @@ SURGE = 1.5
 """Times the requests of the hour before from which on they may be the cause: few services hold twice their peak."""
 LEAST = 0.1
 """Score below which a service shows nothing: two metrics that are off by less than one spread."""
+_TOGETHER = timedelta(minutes=5)
+"""Between two changes of one service that time cannot tell apart: what is bad mostly shows within as many minutes."""
 
 
 class Standing(StrEnum):
@@ -167,10 +169,20 @@ def _judged(
     if change is accused:
         return _verdict(change, Guilt.GUILTY, (1 + closeness) / 2 * place.suspicion, when, place.words)
     if place.standing is Standing.SUSPECTED and accused is not None:
-        return _verdict(change, Guilt.INNOCENT, closeness / 4, when, f"{accused.id} explains it better")
+        alike = _are_rivals(change, accused)
+        guilt, share = (Guilt.UNKNOWN, 2) if alike else (Guilt.INNOCENT, 4)
+        words = f"{accused.id} explains it {'as well' if alike else 'better'}"
+        return _verdict(change, guilt, closeness / share, when, words)
     if place.standing in {Standing.SUSPECTED, Standing.LOADED, Standing.UNSEEN}:
         return _verdict(change, Guilt.UNKNOWN, closeness / 2, when, place.words)
     return _verdict(change, Guilt.INNOCENT, closeness / 4, when, place.words)
+
+
+def _are_rivals(change: Change, accused: Change) -> bool:
+    """Whether time cannot tell the two apart; of two deployments the later one holds the earlier one as well."""
+    if change.service != accused.service or change.kind is accused.kind is ChangeKind.DEPLOYMENT:
+        return False
+    return accused.at - change.at <= _TOGETHER
 
 
 def _verdict(change: Change, guilt: Guilt, score: float, *reasons: str) -> ChangeVerdict:

@@ -1,7 +1,7 @@
 """The rules analyst: deterministic, needs no key, and decides wherever a model cannot.
 
 Its confidence is fixed by what it saw, not felt: a recent deployment that explains the onset and a proven predecessor
-give 0.9; a failed source takes 0.15 off.
+give 0.9, or 0.7 where another change explains it as well; a failed source takes 0.15 off.
 """
 
 from datetime import timedelta
@@ -15,6 +15,7 @@ from incident.evidence import Deployment, Evidence
 from incident.severity import Severity, priority_of
 
 _EXPLAINED = 0.9
+_CONTESTED = 0.7
 _UNEXPLAINED = 0.6
 _MISSING_SOURCE = 0.15
 _TEMPLATES = 3
@@ -37,16 +38,17 @@ def propose(evidence: Evidence, assessment: Assessment, explains_within: timedel
     cited += tuple(each.id for each in evidence.logs.new_errors[:_TEMPLATES])
     cause = cause_of(evidence, assessment, explains_within)
     culprit = _culprit(evidence, cause)
+    rival = f"{cause.elsewhere}, explains the onset, or this does: " if cause.elsewhere else ""
     target = _predecessor(evidence, culprit) if culprit else None
-    if culprit is None and cause.guilty:
+    if cause.elsewhere and cause.guilty:
         cited = (*cited, cause.guilty.id)
     if culprit and target and severity is Severity.P0:
         return Decision(
             severity=severity,
-            confidence=max(0.0, _EXPLAINED - penalty),
+            confidence=max(0.0, (_CONTESTED if rival else _EXPLAINED) - penalty),
             summary=summary,
             root_cause_hypothesis=(
-                f"Deployment {culprit.deployment_id} went live shortly before the onset; "
+                f"{rival}Deployment {culprit.deployment_id} went live shortly before the onset; "
                 f"deployment {target.deployment_id}, live before it, was healthy."
             ),
             action=Action.ROLLBACK,
@@ -82,9 +84,10 @@ def _why_not(evidence: Evidence, cause: Cause, culprit: Deployment | None, targe
 
 
 def _culprit(evidence: Evidence, cause: Cause) -> Deployment | None:
-    """The live deployment, if code finds it guilty."""
+    """The live deployment, if code finds it guilty, or another change of the service that time cannot tell it from."""
     guilt, _ = guilt_of_live(cause, evidence)
-    return evidence.deployments.live if guilt is Guilt.GUILTY else None
+    rivals = guilt is Guilt.UNKNOWN and cause.guilty is not None and cause.guilty.service == evidence.service
+    return evidence.deployments.live if guilt is Guilt.GUILTY or rivals else None
 
 
 def _predecessor(evidence: Evidence, culprit: Deployment) -> Deployment | None:

@@ -37,6 +37,21 @@ def test_the_kind_of_a_change_is_no_excuse() -> None:
     assert guilt(found) == {"configured": Guilt.GUILTY, "deployed": Guilt.INNOCENT}
 
 
+@pytest.mark.parametrize(
+    ("minutes", "kind", "other"),
+    [
+        (7, ChangeKind.CONFIGURATION, Guilt.UNKNOWN),
+        (8, ChangeKind.CONFIGURATION, Guilt.INNOCENT),
+        (7, ChangeKind.DEPLOYMENT, Guilt.INNOCENT),
+    ],
+)
+def test_of_two_kinds_of_change_within_five_minutes_time_cannot_tell_which_it_was(
+    minutes: float, kind: ChangeKind, other: Guilt
+) -> None:
+    found = accused(change(minutes, name="deployed"), change(2, name="last", kind=kind))
+    assert guilt(found) == {"last": Guilt.GUILTY, "deployed": other}
+
+
 def test_a_change_after_the_onset_is_innocent() -> None:
     (found,) = accused(change(-1))
     assert found.guilt is Guilt.INNOCENT

@@ -428,8 +428,8 @@ async def test_a_change_that_was_told_of_meanwhile_and_explains_it_voids_the_ord
     done = await rolled_back(service, task(service, approved=approved), store)
     assert done.void
     assert done.refused[0] == f"{POOL}, was not known of when it was decided"
-    assert done.refused[1].startswith("live_not_innocent: ")
-    assert "live_not_innocent" in {finding.rule for finding in done.findings if not finding.passed}
+    assert done.refused[1].startswith("live_guilty: ")
+    assert "live_guilty" in {finding.rule for finding in done.findings if not finding.passed}
     assert service.rollback.starts == []
     assert store.remediations == {}
 

@@ -246,7 +246,7 @@ def test_a_climb_begins_with_a_change_that_comes_to_be_known_and_lies_nearer_tha
     joined = with_changes(leaking(), (change,))
     assert joined.onset == change.at
     assert found(joined).guilty == change
-    assert guilt(joined) is Guilt.INNOCENT
+    assert guilt(joined) is Guilt.UNKNOWN  # it went live within the same five minutes
 
 
 @pytest.mark.parametrize("minutes", [5, -7], ids=["farther than the deployment", "before any beginning"])

@@ -655,6 +655,13 @@ def test_a_told_change_nearer_to_the_onset_than_the_live_deployment_is_paged_not
     assert verdict.cause.guilty == change
 
 
+def test_a_told_change_within_five_minutes_after_the_live_deployment_is_asked_about() -> None:
+    change = told_change(at=ONSET - timedelta(minutes=4)).seen_from(SERVICE)
+    known = Background(source="store", state=SourceState.EMPTY, changes=(change,))
+    verdict = judged(seen=degraded_evidence(background=known))
+    assert (verdict.course, failed(verdict)) == (Course.ASK, {"live_guilty", "only_change"})
+
+
 @pytest.mark.parametrize(
     ("minutes", "service", "course"),
     [(14, SERVICE, Course.ASK), (16, SERVICE, Course.ACT), (14, "checkout", Course.ACT)],

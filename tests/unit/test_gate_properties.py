@@ -86,8 +86,9 @@ def told_within(case: Case, since: datetime) -> bool:
 
 
 def outdone(case: Case, went_live: datetime) -> bool:
-    """Whether what is wrong was measured, and another change came between the deployment and that."""
-    return told_within(case, went_live + SECOND) and any(each.value is not None for each in case.assessment.anomalies)
+    """Whether what is wrong was measured, and another change came clearly between the deployment and that."""
+    clearly = went_live + MINUTE * 5 + SECOND
+    return told_within(case, clearly) and any(each.value is not None for each in case.assessment.anomalies)
 
 
 def defensible(case: Case) -> bool:
@@ -131,7 +132,7 @@ def unattended(case: Case) -> bool:
         rules.mode == "auto"
         and went_live is not None
         and begun(case.evidence) - went_live <= rules.acts_within
-        and not told_within(case, begun(case.evidence) - MINUTE * 15)
+        and not told_within(case, min(went_live + SECOND, begun(case.evidence) - MINUTE * 15))
         and any(each.tier == "CRITICAL" and each.value is not None for each in case.assessment.anomalies)
         and len(signs) >= rules.min_signals
         and bool(signs & MEASURED_SIGNS)
@@ -275,7 +276,9 @@ PARTS: dict[str, st.SearchStrategy[Any]] = {
         st.sampled_from([ONSET, NOW, NOW + MINUTE, NOW - MINUTE * 10, NOW - MINUTE * 11, NOW - HOUR * 3]), max_size=2
     ),
     "history": histories,
-    "told": st.sampled_from([(SERVICE, 7), (SERVICE, 9), (SERVICE, 15), (SERVICE, 16), (SERVICE, -1), ("checkout", 7)]),
+    "told": st.sampled_from(
+        [(SERVICE, 2), (SERVICE, 7), (SERVICE, 9), (SERVICE, 15), (SERVICE, 16), (SERVICE, -1), ("checkout", 7)]
+    ),
     "assessment": assessments,
     "past": st.lists(remediations, min_size=1, max_size=3),
     "ledger_state": st.sampled_from([SourceState.FAILED, SourceState.FAILED, SourceState.EMPTY]),

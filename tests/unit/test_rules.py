@@ -168,6 +168,16 @@ def test_the_live_deployment_is_no_candidate() -> None:
     assert case().candidates == (100, 99)
 
 
+def test_where_a_change_within_the_same_minutes_explains_it_as_well_both_are_named_and_it_is_not_sure() -> None:
+    change = told_change(at=ONSET - timedelta(minutes=4)).seen_from(SERVICE)
+    seen = degraded_evidence(background=background(changes=(change,)))
+    decision = proposed(seen)
+    assert (decision.action, decision.rollback_to, decision.confidence) == (Action.ROLLBACK, 100, 0.7)
+    assert decision.root_cause_hypothesis.startswith("change:pool, configuration change of payment-api at ")
+    assert ", explains the onset, or this does: Deployment 101 went live" in decision.root_cause_hypothesis
+    assert {"change:pool", "deployment:101"} <= set(decision.evidence_ids) <= seen.ids
+
+
 def test_a_told_change_that_explains_it_is_named_and_cited_and_nothing_is_rolled_back() -> None:
     change = told_change().seen_from(SERVICE)
     seen = degraded_evidence(background=background(changes=(change,)))

@@ -13,7 +13,7 @@ from tests import builders
 from tests.fakes import FakeAnalyst, InMemoryStore
 from tests.histories import FakeSurroundings
 from tests.workflow.conftest import Staff
-from tests.workflow.shift import at_stage, ended, noted, why_paged
+from tests.workflow.shift import at_stage, ended, noted, until_true, why_paged
 from workflows.incident import IncidentWorkflow
 from workflows.messages import ApprovalAnswer
 
@@ -29,8 +29,8 @@ async def told_of(at: datetime) -> InMemoryStore:
     return store
 
 
-async def test_p0_after_a_told_change_is_paged_and_not_rolled_back_whatever_the_analyst_says(staff: Staff) -> None:
-    # Deployment 101 went live five minutes ago, and its alerts began two minutes later.
+async def test_p0_after_a_told_change_is_not_rolled_back_by_itself_whatever_the_analyst_says(staff: Staff) -> None:
+    # Deployment 101 went live five minutes ago, and its alerts began two minutes later. Nobody answers the question.
     store = await told_of(datetime.now(UTC) - timedelta(minutes=4))
     shift = await staff(surroundings=UNMEASURED, store=store, analyst=FakeAnalyst(builders.decision()))
     snapshot = await shift.handle()
@@ -38,8 +38,8 @@ async def test_p0_after_a_told_change_is_paged_and_not_rolled_back_whatever_the_
     assert len(shift.pager.sent) == 1
     assert snapshot.outcome is Outcome.ESCALATED
     assert snapshot.verdict
-    assert snapshot.verdict.course is Course.PAGE
-    assert any("change:pool explains it better" in each for each in snapshot.verdict.refusals)
+    assert snapshot.verdict.course is Course.ASK
+    assert any("change:pool explains it as well" in each for each in snapshot.verdict.refusals)
     assert snapshot.verdict.cause
     assert snapshot.verdict.cause.guilty
     assert snapshot.verdict.cause.guilty.description == "database pool from 20 to 10"
@@ -50,7 +50,9 @@ async def test_people_are_told_which_change_explains_it(staff: Staff) -> None:
     shift = await staff(surroundings=UNMEASURED, store=store)
     snapshot = await shift.handle()
     assert snapshot.analysis
-    assert snapshot.analysis.decision.root_cause_hypothesis.startswith("change:pool explains the onset")
+    assert snapshot.analysis.decision.root_cause_hypothesis.startswith(
+        "change:pool, configuration change of payment-api"
+    )
     (page,) = shift.pager.sent
     alert = next(each for each in shift.chat.posted if each.kind is ChatKind.ALERT)
     for details, label in ((page.details, "changed"), (alert.fields, "Explained by")):
@@ -85,21 +87,29 @@ async def test_a_change_that_is_told_of_while_a_person_is_asked_voids_what_they_
     await shift.store.tell(builders.told_change(at=at, told_at=datetime.now(UTC)))
     answer = ApprovalAnswer(digest=proposal.digest, approver="ada", approved=True)
     await handle.execute_update(IncidentWorkflow.answer, answer)
+    asked = None
+
+    async def asks_anew() -> bool:
+        nonlocal asked
+        asked = (await at_stage(handle, Stage.AWAITING_APPROVAL)).proposal
+        return asked != proposal
+
+    await until_true(asks_anew)
+    assert asked
+    refusal = ApprovalAnswer(digest=asked.digest, approver="ada", approved=False)
+    await handle.execute_update(IncidentWorkflow.answer, refusal)
     snapshot = await ended(handle)
     assert shift.service.rollback.starts == []
-    assert snapshot.approval
-    assert snapshot.approval.approved
     assert snapshot.remediation
     assert snapshot.remediation.void
     said = f"change:pool, configuration change of payment-api at {at:%Y-%m-%d %H:%M:%SZ}: database pool from 20 to 10"
     assert snapshot.remediation.refused[0] == f"{said}, was not known of when it was decided"
     assert noted(snapshot, f"not rolled back: {said}")
     assert noted(snapshot, "the proposal is void; the evidence is read again")
-    # Decided anew with the change among the evidence: a person is paged with it, and nobody is asked any more.
+    # Decided anew with the change among the evidence: a person is asked again, and told of both.
     assert snapshot.verdict
-    assert snapshot.verdict.course is Course.PAGE
-    assert "change:pool of payment-api explains it" in why_paged(shift)
-    assert [each.kind for each in shift.chat.posted].count(ChatKind.QUESTION) == 1
+    assert any("change:pool explains it as well" in each for each in snapshot.verdict.refusals)
+    assert [each.kind for each in shift.chat.posted].count(ChatKind.QUESTION) == 2
     assert snapshot.outcome is Outcome.ESCALATED
 
 
