@@ -29,7 +29,7 @@ ALERTS, WITHIN = 1_000, timedelta(seconds=10)
 _AT_ONCE = 20
 """Connections: a few times what Alertmanager opens, which sends each group's messages one after the other."""
 _NAMES = ("HighErrorRate", "HighLatency", "HighCpu")
-_SETTLED = timedelta(seconds=60)
+_SETTLED = timedelta(minutes=3)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -202,7 +202,7 @@ def test_a_told_change_is_shown_with_its_description_as_data_and_can_be_cited() 
     shown = json.loads(briefing.text.split("\n")[1])["cause"]["changes"]
     assert [(each["id"], each["is"], each.get("kind"), each.get("description")) for each in shown[:2]] == [
         ("change:pool", "guilty", "config_change", attack),
-        ("payment-api/change:far", "innocent", None, None),
+        ("payment-api/change:far", "unknown", None, None),
     ]
     assert "change:pool" in briefing.evidence_ids
     assert "payment-api/change:far" not in briefing.evidence_ids
