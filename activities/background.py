@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from activities.asking import answer_of
-from activities.changes import STORE, Tidings, with_around
+from activities.changes import Tidings, with_around
 from incident.cause import Change, ChangeKind
 from incident.causes import Span, explaining, with_changes
-from incident.changes import NEWEST
+from incident.changes import NEWEST, STORE
 from incident.evidence import Background, Evidence, Metric, SourceState
 from incident.history import History
 from incident.norms import RECENT, foreseen, frame_of, norms_of, with_now

@@ -6,10 +6,10 @@ from datetime import timedelta
 from activities.asking import answer_of
 from incident.cause import Change
 from incident.causes import Span, explaining
+from incident.changes import STORE
 from incident.evidence import Evidence
 from incident.ports import ChangeBook, Surroundings
 
-STORE = "store"
 _WITHIN = timedelta(seconds=3)
 """How long the store may take: it is asked for a few rows, and one that is away must not keep a page back for long."""
 

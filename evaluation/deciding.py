@@ -55,10 +55,10 @@ def respond_all(sighting: Sighting) -> dict[Decider, Response]:
     decided = [] if mended_before(sighting.scene, before) else decisions(sighting)
     paged = next((minute for minute, _, verdict in decided if verdict.course is not Course.WATCH), None)
     return {
-        Decider.PRODUCTION: _done(decided, ACTS, before),
-        Decider.ALONE: _done(decided, ACTS.model_copy(update={"page_beside": False}), before),
+        Decider.PRODUCTION: _paged(before, _done(decided, ACTS)),
+        Decider.ALONE: _paged(before, _done(decided, ACTS.model_copy(update={"page_beside": False}))),
         Decider.ALWAYS: _always(sighting),
-        Decider.NEVER: Response(paged_after=paged if before is None else before),
+        Decider.NEVER: _paged(before, Response(paged_after=paged)),
         Decider.SEED: _seed(sighting),
     }
 
@@ -105,8 +105,12 @@ def _is_critical(sighting: Sighting, service: int) -> bool:
     return any(band is not None and band.holds(sighting.reading(service, metric)) for metric, band in limits)
 
 
-def _done(decided: Sequence[tuple[int, int, Verdict]], policy: Policy, before: int | None) -> Response:
-    """What is done by those verdicts, where somebody may have been paged in the minute `before`."""
+def _paged(before: int | None, response: Response) -> Response:
+    """`response`, where somebody was paged in the minute `before`; `None`: nobody was."""
+    return response if before is None else replace(response, paged_after=before)
+
+
+def _done(decided: Sequence[tuple[int, int, Verdict]], policy: Policy) -> Response:
     paging = {Course.PAGE, Course.ACT} if policy.page_beside else {Course.PAGE}
     return Response(
         rollbacks=tuple(
@@ -119,9 +123,7 @@ def _done(decided: Sequence[tuple[int, int, Verdict]], policy: Policy, before: i
             for minute, service, verdict in decided
             if verdict.course is Course.ASK
         ),
-        paged_after=next((minute for minute, _, verdict in decided if verdict.course in paging), None)
-        if before is None
-        else before,
+        paged_after=next((minute for minute, _, verdict in decided if verdict.course in paging), None),
         undoes=policy.undo,
     )
 

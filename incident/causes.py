@@ -10,12 +10,11 @@ from datetime import datetime, timedelta
 from incident.accusation import Place, Standing, is_surge, judge, place_among
 from incident.anomalies import Assessment
 from incident.cause import Cause, Change, ChangeKind, ChangeVerdict, Guilt
+from incident.changes import STORE
 from incident.evidence import Background, Evidence, SourceState
 
 _NEWEST = 10
 """Changes that are told of, beside the live deployment: those before them are long innocent."""
-_STORE = "store"
-"""What a background is made of where nobody has a history."""
 _NEWS = 3
 """Changes that were not known of before, of which people are told where none of them is guilty."""
 
@@ -51,7 +50,7 @@ def with_changes(evidence: Evidence, changes: Iterable[Change]) -> Evidence:
     fresh = tuple(each for each in changes if each.id not in known)
     if not fresh:
         return evidence
-    background = evidence.background or Background(source=_STORE, state=SourceState.EMPTY)
+    background = evidence.background or Background(source=STORE, state=SourceState.EMPTY)
     background = background.model_copy(update={"changes": background.changes + fresh})
     if climb := background.climb:
         moments = [each.activated_at for each in evidence.deployments.deployments if each.activated_at]

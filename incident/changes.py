@@ -18,6 +18,8 @@ KEPT = timedelta(days=40)
 """How long a change is known: longer than an incident that waits its 30 days for a review (`review_within`)."""
 NEWEST = 50
 """Changes of one service that are given at once: more within a few hours say nothing new."""
+STORE = "store"
+"""What is asked for them; what a background is made of where nobody has a history."""
 DESCRIPTION = 500
 """Characters of a description that are kept."""
 
